@@ -1,0 +1,3 @@
+module lxd
+
+go 1.26
