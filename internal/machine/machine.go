@@ -1,0 +1,202 @@
+// Package machine is the contract between the rules of instances and what runs them: system containers, virtual machines.
+package machine
+
+import (
+	"context"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"lxd/internal/device"
+)
+
+// Plan is all that a driver needs to start a machine: complete, immutable, with nothing left to look up.
+type Plan struct {
+	// ID names the machine on this host: unique among the machines of this daemon, [a-z0-9_-], such as "default_c1".
+	ID string
+	// Name is the host name inside.
+	Name string
+	// RunDir is a private folder (0700, root) for the driver's sockets and generated files; it may be empty or hold leftovers.
+	RunDir string
+	// LogDir takes the driver's logs: lxc.log, console.log.
+	LogDir string
+	// Root is the mounted root file system.
+	Root string
+	// RootShifted says that the files' owners on disk are already the host ids of IDMap; otherwise the driver mounts Root
+	// id-mapped.
+	RootShifted bool
+	// IDMap is the user namespace; empty means privileged.
+	IDMap []IDRange
+	// Init is the first program and its arguments; nil means /sbin/init.
+	Init    []string
+	Env     map[string]string
+	Limits  Limits
+	Nesting bool
+	Mounts  []device.Mount
+	NICs    []device.NIC
+	Nodes   []device.Node
+	// Raw is "raw.lxc": lines appended after validation.
+	Raw string
+}
+
+// IDRange maps Size user and group ids from Inside to Host.
+type IDRange struct{ Host, Inside, Size int64 }
+
+// Limits are resource limits; zero values mean none.
+type Limits struct {
+	// MemoryBytes is the hard limit; Swap allows using swap beyond it.
+	MemoryBytes int64
+	Swap        bool
+	// CPUSet is a kernel CPU list, such as "0-1,4".
+	CPUSet string
+	// CPUQuota and CPUPeriod are microseconds of the CFS scheduler.
+	CPUQuota, CPUPeriod int64
+	CPUShares           int64
+	Processes           int64
+}
+
+// Handle is what is stored of a running machine so that a restarted daemon finds it again.
+type Handle struct {
+	Driver string `json:"driver"`
+	ID     string `json:"id"`
+	RunDir string `json:"run_dir"`
+	// PID is the machine's first process on the host, StartTime its kernel start time, against reuse of the number.
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"`
+	// MonitorPID and MonitorStartTime are those of the process that watches over it.
+	MonitorPID       int    `json:"monitor_pid"`
+	MonitorStartTime uint64 `json:"monitor_start_time"`
+}
+
+// Driver runs machines of one kind.
+type Driver interface {
+	// Name is the wire name, such as "lxc" or "qemu".
+	Name() string
+	// Probe says what the driver can do here, or fails with the reason why it cannot run and what to do.
+	Probe(ctx context.Context) (Info, error)
+	// Start runs p and returns once its first process is up. On failure nothing is left running or mounted.
+	Start(ctx context.Context, p Plan) (Machine, error)
+	// Reattach finds a machine again after a restart of the daemon; it fails with NotFound when it no longer runs.
+	Reattach(ctx context.Context, h Handle) (Machine, error)
+	// Reap ends and cleans up whatever a crash left of the machine of that ID and RunDir. A clean host is no error.
+	Reap(ctx context.Context, id, runDir string) error
+}
+
+// Info describes a driver.
+type Info struct {
+	Version  string
+	Features map[string]bool
+}
+
+// Status is what a machine does.
+type Status uint8
+
+// Statuses.
+const (
+	Running Status = iota
+	Frozen
+	Stopped
+)
+
+// Machine is one running machine. All methods may be called at the same time.
+type Machine interface {
+	// Handle is what to store; it does not change.
+	Handle() Handle
+	// Status is a look at the kernel, not a memory.
+	Status(ctx context.Context) (Status, error)
+	// Stop asks the machine to shut down and waits; after grace (0 = at once) it fails with Unavailable and leaves the machine
+	// running. Kill ends it.
+	Stop(ctx context.Context, grace time.Duration) error
+	// Kill ends the machine at once and returns when all its processes are gone. One that has ended is no error.
+	Kill(ctx context.Context) error
+	// Done is closed when the machine has ended, by whatever cause; Exit then says how.
+	Done() <-chan struct{}
+	// Exit says how the machine ended; it may only be called after Done.
+	Exit() Exit
+	// Exec starts c inside; the returned process runs on when ctx ends.
+	Exec(ctx context.Context, c Command) (Process, error)
+	// Usage reads the counters of the machine.
+	Usage(ctx context.Context) (Usage, error)
+}
+
+// Exit is how a machine ended.
+type Exit struct {
+	// Reboot says that the machine wants to be started again.
+	Reboot bool
+}
+
+// Command is a program to run inside.
+type Command struct {
+	Args []string
+	// Env is the whole environment, "KEY=value".
+	Env      []string
+	UID, GID uint32
+	// Dir is the working folder inside; "" means the root's home or "/".
+	Dir string
+	// Terminal gives the program a new terminal of Width by Height instead of Stdin, Stdout and Stderr.
+	Terminal      bool
+	Width, Height int
+	// Stdin, Stdout and Stderr are handed to the program as they are; nil means /dev/null.
+	Stdin, Stdout, Stderr *os.File
+}
+
+// Process is one program started by Exec.
+type Process interface {
+	// PID is its number on the host.
+	PID() int
+	// Wait returns the exit code: 128+n when a signal n ended it, 127 when there was no such program, 126 when it could not be run.
+	Wait(ctx context.Context) (int, error)
+	// Signal sends s to the program (to its session's foreground group, when it has a terminal).
+	Signal(s syscall.Signal) error
+	// Terminal is the controlling side of the terminal, nil without one. The caller closes it.
+	Terminal() *os.File
+	// Resize sets the terminal's size in characters.
+	Resize(width, height int) error
+}
+
+// Usage are counters of a running machine. A value of -1 means unknown here.
+type Usage struct {
+	PID         int
+	Processes   int64
+	CPUNanos    int64
+	MemoryBytes int64
+	MemoryPeak  int64
+	SwapBytes   int64
+	SwapPeak    int64
+	Networks    []Interface
+}
+
+// Interface is one network interface inside the machine.
+type Interface struct {
+	Name, HostName, Hwaddr, Type, State  string
+	MTU                                  int
+	Addresses                            []Address
+	BytesIn, BytesOut, PktsIn, PktsOut   int64
+	ErrorsIn, ErrorsOut, DropIn, DropOut int64
+}
+
+// Address is one address of an Interface. Scope is "global", "link" or "local"; Family "inet" or "inet6".
+type Address struct {
+	Family, Address, Scope string
+	Netmask                int
+}
+
+// Freezer is a Machine that can be paused.
+type Freezer interface {
+	Freeze(ctx context.Context) error
+	Thaw(ctx context.Context) error
+}
+
+// Tuner is a Machine whose limits can change while it runs.
+type Tuner interface {
+	Tune(ctx context.Context, l Limits) error
+}
+
+// Console is a Machine with a text console.
+type Console interface {
+	// Console opens the console; a second opening ends the first.
+	Console(ctx context.Context) (io.ReadWriteCloser, error)
+	// ConsoleLog reads what the console has shown.
+	ConsoleLog(ctx context.Context) ([]byte, error)
+}

@@ -1,0 +1,82 @@
+// Package network holds managed networks; backends implement Driver and whichever optional interfaces they can.
+package network
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"lxd/internal/schema"
+)
+
+// Net is one managed network, complete: automatic values are filled in.
+type Net struct {
+	Project, Name string
+	Config        map[string]string
+	// Dir is a private folder for the backend's files (leases, pid, configuration).
+	Dir string
+	// Ports are all NICs on the network that need something of it, running or not: static leases, DNS names.
+	Ports []Port
+}
+
+// Port is one NIC of one instance.
+type Port struct {
+	Project, Instance, Device string
+	Hwaddr                    string
+	// IPv4 and IPv6 are static addresses; the zero Addr means dynamic.
+	IPv4, IPv6 netip.Addr
+	MTU        int
+	// HostName is the name wanted for the host side; "" lets the backend pick one.
+	HostName string
+	// Filter settings (security.mac_filtering, security.ipv4_filtering, security.ipv6_filtering, security.port_isolation).
+	FilterMAC, FilterIPv4, FilterIPv6, Isolate bool
+}
+
+// Link is the host side of a connected Port: HostName stays on the host, PeerName moves into the machine.
+type Link struct {
+	HostName, PeerName string
+	MTU                int
+}
+
+// Driver is one kind of network.
+type Driver interface {
+	// Name is the wire name, such as "bridge".
+	Name() string
+	Keys() *schema.Schema
+	// Fill returns cfg with automatic values ("auto" subnets, default keys of a new network) decided.
+	Fill(ctx context.Context, name string, cfg map[string]string) (map[string]string, error)
+	// Up makes the host match n, as a whole; it is idempotent and repairs.
+	Up(ctx context.Context, n Net) error
+	// Down removes n from the host; a missing one is no error.
+	Down(ctx context.Context, n Net) error
+	// Connect makes a veth pair, or the like, for p. On failure nothing is left.
+	Connect(ctx context.Context, n Net, p Port) (Link, error)
+	// Disconnect removes the host side of p by its name and whatever Connect made; a missing one is no error.
+	Disconnect(ctx context.Context, n Net, p Port, hostName string) error
+	// Status tells whether n is up on this host, for lists; it is cheap.
+	Status(ctx context.Context, n Net) (State, error)
+}
+
+// State is what the host knows of a network.
+type State struct {
+	Up                                 bool
+	Hwaddr                             string
+	MTU                                int
+	Addresses                          []netip.Prefix
+	BytesIn, BytesOut, PktsIn, PktsOut int64
+	// Members are the interfaces attached to it.
+	Members []string
+}
+
+// Lease is one address handed out.
+type Lease struct {
+	Hostname, Hwaddr, Address string
+	// Type is "dynamic", "static", "gateway" …
+	Type    string
+	Expires time.Time
+}
+
+// Leaser is a Driver that knows which addresses are in use.
+type Leaser interface {
+	Leases(ctx context.Context, n Net) ([]Lease, error)
+}

@@ -1,0 +1,99 @@
+// Package storage holds pools and their volumes; backends implement Driver, Pool and whichever optional interfaces they can.
+package storage
+
+import (
+	"context"
+	"io"
+
+	"lxd/internal/schema"
+)
+
+// VolumeType says what a volume is for (wire names).
+type VolumeType string
+
+// Volume types.
+const (
+	ContainerVolume VolumeType = "container"
+	VMVolume        VolumeType = "virtual-machine"
+	ImageVolume     VolumeType = "image"
+	CustomVolume    VolumeType = "custom"
+)
+
+// Volume names one volume of a pool. Project is "" for images.
+type Volume struct {
+	Type          VolumeType
+	Project, Name string
+	Config        map[string]string
+	// IDMap is the shift of the instance that owns the volume; empty means none.
+	IDMap []IDRange
+	// Plain asks for a tree of its own rather than one stacked on an image (security.nesting).
+	Plain bool
+	// Source is the image volume that the volume was cloned from, if it still depends on it.
+	Source string
+}
+
+// IDRange maps Size ids from Inside to Host.
+type IDRange struct{ Host, Inside, Size int64 }
+
+// Driver is one kind of backend.
+type Driver interface {
+	// Name is the wire name, such as "dir".
+	Name() string
+	// Keys are the configuration keys of its pools; VolumeKeys those of its volumes.
+	Keys() *schema.Schema
+	VolumeKeys() *schema.Schema
+	// Open makes the pool of that configuration usable, creating what is missing. dir is the pool's folder below LXD_DIR.
+	Open(ctx context.Context, dir string, cfg map[string]string) (Pool, error)
+	// Destroy removes an empty pool from the host. A missing one is no error.
+	Destroy(ctx context.Context, dir string, cfg map[string]string) error
+}
+
+// Pool is one open pool. All methods may be called at the same time for different volumes.
+type Pool interface {
+	// Create makes v; fill, if not nil, writes its content below root. On failure nothing is left.
+	Create(ctx context.Context, v Volume, fill func(ctx context.Context, root string) error) error
+	// Delete removes v, mounted or half made or missing: none of these is an error.
+	Delete(ctx context.Context, v Volume) error
+	// Mount makes v's content visible and returns where; mounting twice is one mount.
+	Mount(ctx context.Context, v Volume) (Mounted, error)
+	// Unmount undoes Mount, also after a crash; an unmounted volume is no error.
+	Unmount(ctx context.Context, v Volume) error
+	// Volumes lists what is there.
+	Volumes(ctx context.Context) ([]Volume, error)
+	// Usage is bytes used and total of the pool.
+	Usage(ctx context.Context) (used, total uint64, err error)
+	// Close lets go of the pool; volumes in use stay.
+	Close() error
+}
+
+// Mounted is where a volume's content is.
+type Mounted struct {
+	// Path is the volume's folder: rootfs/, metadata.yaml, templates/ are below it.
+	Path string
+	// Root is the root file system (Path/rootfs) as a machine must use it.
+	Root string
+	// Shifted says that the owners of the files below Root are host ids already.
+	Shifted bool
+}
+
+// Cloner makes a volume from another of the same pool without copying its bytes where it can.
+type Cloner interface {
+	// Clone makes to from from. On failure nothing is left. It reports whether to goes on depending on from.
+	Clone(ctx context.Context, from, to Volume) (dependent bool, err error)
+}
+
+// Resizer sets a volume's quota.
+type Resizer interface {
+	Resize(ctx context.Context, v Volume, bytes int64) error
+}
+
+// Measurer tells how much a volume uses, in bytes; it fails with Unsupported where that cannot be known cheaply.
+type Measurer interface {
+	VolumeUsage(ctx context.Context, v Volume) (used, total int64, err error)
+}
+
+// Streamer sends and receives volumes in the backend's own format.
+type Streamer interface {
+	Send(ctx context.Context, v Volume, w io.Writer) error
+	Receive(ctx context.Context, v Volume, r io.Reader) error
+}
