@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// row is a line of a table, by column name.
+type row map[string]string
+
+// readTable reads spec/NAME.tsv.
+func readTable(root, name string) ([]row, error) {
+	path := filepath.Join(root, "spec", name+".tsv")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	head := strings.Split(lines[0], "\t")
+	rows := make([]row, 0, len(lines)-1)
+	for i, line := range lines[1:] {
+		cells := strings.Split(line, "\t")
+		if len(cells) > len(head) {
+			return nil, fmt.Errorf("%s:%d: %d cells under %d headings", path, i+2, len(cells), len(head))
+		}
+		r := row{}
+		for j, cell := range cells {
+			r[head[j]] = cell
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
