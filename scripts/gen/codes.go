@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"lxd/scripts/internal/table"
 )
 
 // enum says how the rows of a category of status-codes.tsv become Go constants.
@@ -59,11 +61,11 @@ var worded = []enum{
 var skipped = map[string]bool{"instance_state": true, "image_type": true, "lifecycle_event": true}
 
 func codeFiles(root string) ([]file, error) {
-	rows, err := readTable(root, "status-codes")
+	rows, err := table.Read(root, "status-codes")
 	if err != nil {
 		return nil, err
 	}
-	byCategory := map[string][]row{}
+	byCategory := map[string][]table.Row{}
 	for _, r := range rows {
 		byCategory[r["category"]] = append(byCategory[r["category"]], r)
 	}
@@ -81,7 +83,7 @@ func codeFiles(root string) ([]file, error) {
 }
 
 // allKnown makes a new category of the table an error rather than a silent loss.
-func allKnown(byCategory map[string][]row) error {
+func allKnown(byCategory map[string][]table.Row) error {
 	known := map[string]bool{}
 	for _, e := range append(append([]enum{}, numbered...), worded...) {
 		known[e.category] = true
@@ -94,7 +96,7 @@ func allKnown(byCategory map[string][]row) error {
 	return nil
 }
 
-func lifecycle(rows []row) string {
+func lifecycle(rows []table.Row) string {
 	var b strings.Builder
 	b.WriteString("// The actions of lifecycle events.\nconst (\n")
 	for _, r := range rows {
@@ -106,7 +108,7 @@ func lifecycle(rows []row) string {
 	return b.String()
 }
 
-func words(byCategory map[string][]row) string {
+func words(byCategory map[string][]table.Row) string {
 	var b strings.Builder
 	seen := map[string]bool{}
 	for _, e := range worded {
@@ -134,15 +136,15 @@ func words(byCategory map[string][]row) string {
 	return b.String()
 }
 
-func numbers(e enum, rows []row) string {
+func numbers(e enum, rows []table.Row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "// %s\ntype %s int\n\n// Values of %s.\nconst (\n", e.doc, e.goType, e.goType)
 	for _, r := range rows {
 		name := exported(e.prefix, r["name"])
 		fmt.Fprintf(&b, "// %s is %q.\n%s %s = %s\n", name, r["name"], name, e.goType, r["code"])
 	}
-	table := strings.ToLower(e.goType[:1]) + e.goType[1:] + "s"
-	fmt.Fprintf(&b, ")\n\n// %s describes the values of %s.\nvar %s = map[%s]code{\n", table, e.goType, table, e.goType)
+	vars := strings.ToLower(e.goType[:1]) + e.goType[1:] + "s"
+	fmt.Fprintf(&b, ")\n\n// %s describes the values of %s.\nvar %s = map[%s]code{\n", vars, e.goType, vars, e.goType)
 	for _, r := range rows {
 		fmt.Fprintf(&b, "%s: {text: %q, entity: %q, note: %q},\n", r["code"], r["name"], r["entity"], r["note"])
 	}

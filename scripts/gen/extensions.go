@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"lxd/scripts/internal/table"
 )
 
 func extensionFiles(root string) ([]file, error) {
-	rows, err := readTable(root, "extensions")
+	rows, err := table.Read(root, "extensions")
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+
+	"lxd/scripts/internal/table"
 )
 
 // initialisms are written in capitals in Go names.
@@ -104,7 +106,7 @@ func typeDoc(name string) string {
 }
 
 // fieldDoc says in one line what a field holds.
-func fieldDoc(typeName string, f row) string {
+func fieldDoc(typeName string, f table.Row) string {
 	words := strings.Join(split(f["go_field"]), " ")
 	of := " of the " + noun(typeName)
 	var doc string

@@ -1,4 +1,5 @@
-package main
+// Package table reads the fact tables in spec/.
+package table
 
 import (
 	"fmt"
@@ -7,11 +8,11 @@ import (
 	"strings"
 )
 
-// row is a line of a table, by column name.
-type row map[string]string
+// Row is a line of a table, by column name.
+type Row map[string]string
 
-// readTable reads spec/NAME.tsv.
-func readTable(root, name string) ([]row, error) {
+// Read returns the rows of spec/NAME.tsv under the root of the repository.
+func Read(root, name string) ([]Row, error) {
 	path := filepath.Join(root, "spec", name+".tsv")
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -19,13 +20,13 @@ func readTable(root, name string) ([]row, error) {
 	}
 	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
 	head := strings.Split(lines[0], "\t")
-	rows := make([]row, 0, len(lines)-1)
+	rows := make([]Row, 0, len(lines)-1)
 	for i, line := range lines[1:] {
 		cells := strings.Split(line, "\t")
 		if len(cells) > len(head) {
 			return nil, fmt.Errorf("%s:%d: %d cells under %d headings", path, i+2, len(cells), len(head))
 		}
-		r := row{}
+		r := Row{}
 		for j, cell := range cells {
 			r[head[j]] = cell
 		}
