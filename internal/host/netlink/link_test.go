@@ -1,0 +1,143 @@
+package netlink_test
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"lxd/internal/host/netlink"
+	"lxd/internal/host/netns"
+)
+
+func TestMain(m *testing.M) { netns.Main(m) }
+
+func find(t *testing.T, name string) netlink.Link {
+	t.Helper()
+	l, ok, err := netlink.Find(name)
+	if err != nil || !ok {
+		t.Fatalf("%s: found %v, %v", name, ok, err)
+	}
+	return l
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func bridge(t *testing.T) netlink.Link {
+	t.Helper()
+	netns.Skip(t)
+	must(t, netlink.AddBridge("br0", "00:16:3e:aa:bb:cc", 1400))
+	t.Cleanup(func() { must(t, netlink.Delete("br0")) })
+	must(t, netlink.SetUp(find(t, "br0").Index))
+	return find(t, "br0")
+}
+
+func TestVethInBridge(t *testing.T) {
+	br := bridge(t)
+	if br.Type != "bridge" || br.Hwaddr != "00:16:3e:aa:bb:cc" || br.MTU != 1400 || !br.Up {
+		t.Fatalf("%+v", br)
+	}
+	must(t, netlink.AddVeth(netlink.Veth{Host: "v0", Peer: "p0", PeerHwaddr: "00:16:3e:00:00:01", MTU: 1400, Master: br.Index}))
+	v, p := find(t, "v0"), find(t, "p0")
+	if v.Master != br.Index || !v.Up || v.MTU != 1400 || p.MTU != 1400 || p.Hwaddr != "00:16:3e:00:00:01" || p.Master != 0 {
+		t.Fatalf("%+v\n%+v", v, p)
+	}
+	must(t, netlink.SetHairpin(v.Index, true))
+	must(t, netlink.SetIsolated(v.Index, true))
+	must(t, netlink.SetMTU(p.Index, 1300))
+	must(t, netlink.SetHwaddr(p.Index, "00:16:3e:00:00:02"))
+	must(t, netlink.SetName(p.Index, "p1"))
+	if p = find(t, "p1"); p.MTU != 1300 || p.Hwaddr != "00:16:3e:00:00:02" {
+		t.Fatalf("%+v", p)
+	}
+	must(t, netlink.SetMaster(v.Index, 0))
+	if find(t, "v0").Master != 0 {
+		t.Fatal("still in the bridge")
+	}
+	must(t, netlink.Delete("v0"))
+	must(t, netlink.Delete("v0"))
+	if _, ok, err := netlink.Find("p1"); ok || err != nil {
+		t.Fatal("the peer outlived its pair", err)
+	}
+}
+
+func TestFailedVethLeavesNothing(t *testing.T) {
+	br := bridge(t)
+	if netlink.AddVeth(netlink.Veth{Host: "v0", Peer: "br0", Master: br.Index}) == nil {
+		t.Fatal("a taken name was accepted")
+	}
+	if _, ok, _ := netlink.Find("v0"); ok {
+		t.Fatal("left half a pair")
+	}
+}
+
+func TestAddressesAndRoutes(t *testing.T) {
+	br := bridge(t)
+	v4, v6 := netip.MustParsePrefix("10.1.2.1/24"), netip.MustParsePrefix("fd42:1::1/64")
+	for range 2 {
+		must(t, netlink.AddAddr(br.Index, v4))
+		must(t, netlink.AddAddr(br.Index, v6))
+	}
+	got, err := netlink.Addrs(br.Index)
+	must(t, err)
+	for _, p := range []netip.Prefix{v4, v6} {
+		if !slices.Contains(got, netlink.Addr{Prefix: p, Scope: "global"}) {
+			t.Errorf("%s is not in %v", p, got)
+		}
+	}
+	dst := netip.MustParsePrefix("10.9.0.0/16")
+	must(t, netlink.AddRoute(br.Index, dst))
+	must(t, netlink.AddRoute(br.Index, dst))
+	routes, err := netlink.Routes()
+	must(t, err)
+	for _, r := range []netlink.Route{{dst, br.Index, true}, {v4.Masked(), br.Index, false}, {v6.Masked(), br.Index, false}} {
+		if !slices.Contains(routes, r) {
+			t.Errorf("%v is not in %v", r, routes)
+		}
+	}
+	for range 2 {
+		must(t, netlink.DeleteRoute(br.Index, dst))
+		must(t, netlink.DeleteAddr(br.Index, v4))
+	}
+	if got, _ = netlink.Addrs(br.Index); slices.Contains(got, netlink.Addr{Prefix: v4, Scope: "global"}) {
+		t.Error("address is still there")
+	}
+}
+
+func TestListHasLoopback(t *testing.T) {
+	netns.Skip(t)
+	all, err := netlink.List()
+	must(t, err)
+	if !slices.ContainsFunc(all, func(l netlink.Link) bool { return l.Name == "lo" && l.Loopback }) {
+		t.Fatal(all)
+	}
+}
+
+func TestSysctl(t *testing.T) {
+	netns.Skip(t)
+	s := netlink.Sysctl{"ipv4", "ip_forward"}
+	must(t, s.Set("1"))
+	if v, err := s.Get(); v != "1" || err != nil {
+		t.Fatal(v, err)
+	}
+	for _, bad := range []netlink.Sysctl{{"ipv4", "..", "core", "somaxconn"}, {"ipv4", "a/b"}, {"ipv4", ""}} {
+		if bad.Set("1") == nil {
+			t.Errorf("%v accepted", bad)
+		}
+	}
+}
+
+func BenchmarkVeth(b *testing.B) {
+	for range b.N {
+		if err := netlink.AddVeth(netlink.Veth{Host: "v0", Peer: "p0"}); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		_ = netlink.Delete("v0")
+		b.StartTimer()
+	}
+}
