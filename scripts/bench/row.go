@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// row is one line of the table. measure returns one number of one server; ratio is the largest allowed of ours to theirs.
+type row struct {
+	name, unit string
+	ratio      float64
+	// rounds overrides how often it is measured, for slow rows.
+	rounds int
+	// alone rows are measured on our side only, against the row named base.
+	alone, base string
+	prepare     func(ctx context.Context, b *bench, s *server) error
+	measure     func(ctx context.Context, b *bench, s *server, i int) (float64, error)
+	finish      func(ctx context.Context, b *bench, s *server) error
+}
+
+var rows = []row{
+	{name: "start", unit: "ms", ratio: 0.30, prepare: fresh, measure: startRow, finish: drop},
+	{name: "stop -f", unit: "ms", ratio: 0.15, prepare: fresh, measure: stopRow, finish: drop},
+	{name: "launch (init + start)", unit: "ms", ratio: 0.35, measure: launchRow("busybox")},
+	{name: "launch of the Debian image, from the second time on", unit: "ms", ratio: 0.08, prepare: warm, measure: launchRow("debian")},
+	{name: "exec true (whole client run)", unit: "ms", ratio: 0.4, prepare: running, measure: timed("exec", "m", "--", "/bin/true"), finish: drop},
+	{name: "delete -f of a running one", unit: "ms", ratio: 0.25, measure: deleteRow},
+	{name: "60 starts, 6 at a time", unit: "ms", ratio: 0.35, rounds: 3, prepare: sixty, measure: startSixty, finish: dropSixty},
+	{name: "private memory a running container leaves", unit: "MB", ratio: 0.1, rounds: 3, measure: memoryRow},
+	{name: "daemon: start to ready", unit: "ms", ratio: 0.5, measure: readyRow},
+	{name: "daemon: idle RSS", unit: "MB", ratio: 1.0, rounds: 3, measure: idleRow},
+	{name: "lxc list with 1,000 stopped", unit: "ms", ratio: 0.06, prepare: crowd, measure: timed("list")},
+	{name: "GET /1.0/instances?recursion=2 with 1,000", unit: "ms", ratio: 0.03, prepare: crowd, measure: listRow},
+	{name: "daemon: RSS with 1,000 instances", unit: "MB", ratio: 0.4, rounds: 3, prepare: crowd, measure: idleRow},
+	{name: "the same GET with 10,000, ours against ours with 1,000", unit: "ms", ratio: 12, alone: "ours",
+		base: "GET /1.0/instances?recursion=2 with 1,000", prepare: bigCrowd, measure: listRow},
+}
+
+func since(t time.Time) float64 { return float64(time.Since(t).Microseconds()) / 1000 }
+
+func timed(args ...string) func(context.Context, *bench, *server, int) (float64, error) {
+	return func(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
+		t := time.Now()
+		err := s.run(ctx, args...)
+		return since(t), err
+	}
+}
+
+func fresh(ctx context.Context, _ *bench, s *server) error { return s.run(ctx, "init", "busybox", "m") }
+func drop(ctx context.Context, _ *bench, s *server) error   { return s.run(ctx, "delete", "-f", "m") }
+
+func running(ctx context.Context, b *bench, s *server) error {
+	if err := fresh(ctx, b, s); err != nil {
+		return err
+	}
+	return s.run(ctx, "start", "m")
+}
+
+func warm(ctx context.Context, _ *bench, s *server) error {
+	if err := s.run(ctx, "init", "debian", "m"); err != nil {
+		return err
+	}
+	return s.run(ctx, "delete", "m")
+}
+
+func startRow(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
+	t := time.Now()
+	if err := s.run(ctx, "start", "m"); err != nil {
+		return 0, err
+	}
+	d := since(t)
+	return d, s.run(ctx, "stop", "-f", "m")
+}
+
+func stopRow(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
+	if err := s.run(ctx, "start", "m"); err != nil {
+		return 0, err
+	}
+	t := time.Now()
+	err := s.run(ctx, "stop", "-f", "m")
+	return since(t), err
+}
+
+func launchRow(alias string) func(context.Context, *bench, *server, int) (float64, error) {
+	return func(ctx context.Context, _ *bench, s *server, i int) (float64, error) {
+		name := fmt.Sprintf("l%d", i)
+		t := time.Now()
+		if err := s.run(ctx, "init", alias, name); err != nil {
+			return 0, err
+		}
+		if err := s.run(ctx, "start", name); err != nil {
+			return 0, err
+		}
+		d := since(t)
+		return d, s.run(ctx, "delete", "-f", name)
+	}
+}
+
+func deleteRow(ctx context.Context, b *bench, s *server, _ int) (float64, error) {
+	if err := running(ctx, b, s); err != nil {
+		return 0, err
+	}
+	t := time.Now()
+	err := drop(ctx, b, s)
+	return since(t), err
+}
+
+// each runs f for sixty names, six at a time, and returns the first error.
+func each(f func(name string) error) error {
+	var wg sync.WaitGroup
+	slots, errs := make(chan struct{}, 6), make(chan error, 60)
+	for i := range 60 {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := f(fmt.Sprintf("p%d", i)); err != nil {
+				errs <- err
+			}
+		})
+	}
+	wg.Wait()
+	close(errs)
+	return <-errs
+}
+
+func sixty(ctx context.Context, _ *bench, s *server) error {
+	return each(func(n string) error { return s.run(ctx, "init", "busybox", n) })
+}
+
+func dropSixty(ctx context.Context, _ *bench, s *server) error {
+	return each(func(n string) error { return s.run(ctx, "delete", "-f", n) })
+}
+
+func startSixty(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
+	t := time.Now()
+	if err := each(func(n string) error { return s.run(ctx, "start", n) }); err != nil {
+		return 0, err
+	}
+	d := since(t)
+	return d, each(func(n string) error { return s.run(ctx, "stop", "-f", n) })
+}
+
+func readyRow(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
+	if err := s.stop(); err != nil {
+		return 0, err
+	}
+	t := time.Now()
+	err := s.start(ctx)
+	return since(t), err
+}
+
+func idleRow(ctx context.Context, b *bench, s *server, i int) (float64, error) {
+	if _, err := readyRow(ctx, b, s, i); err != nil {
+		return 0, err
+	}
+	if err := s.run(ctx, "list"); err != nil {
+		return 0, err
+	}
+	time.Sleep(3 * time.Second)
+	return s.rss()
+}
+
+func listRow(_ context.Context, _ *bench, s *server, _ int) (float64, error) {
+	t := time.Now()
+	err := s.get("/1.0/instances?recursion=2", nil)
+	return since(t), err
+}
+
+// crowd makes as many stopped instances as the rows about lists need; it is kept for all of them.
+func crowd(ctx context.Context, b *bench, s *server) error { return b.fill(ctx, s, b.many) }
+
+func bigCrowd(ctx context.Context, b *bench, s *server) error { return b.fill(ctx, s, 10*b.many) }
+
+func (b *bench) fill(ctx context.Context, s *server, want int) error {
+	if b.made == nil {
+		b.made = map[*server]int{}
+	}
+	for ; b.made[s] < want; b.made[s]++ {
+		if err := s.create(ctx, fmt.Sprintf("many%05d", b.made[s])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
