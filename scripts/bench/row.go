@@ -49,7 +49,7 @@ func timed(args ...string) func(context.Context, *bench, *server, int) (float64,
 }
 
 func fresh(ctx context.Context, _ *bench, s *server) error { return s.run(ctx, "init", "busybox", "m") }
-func drop(ctx context.Context, _ *bench, s *server) error   { return s.run(ctx, "delete", "-f", "m") }
+func drop(ctx context.Context, _ *bench, s *server) error  { return s.run(ctx, "delete", "-f", "m") }
 
 func running(ctx context.Context, b *bench, s *server) error {
 	if err := fresh(ctx, b, s); err != nil {

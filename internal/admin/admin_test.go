@@ -1,0 +1,212 @@
+package admin_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"lxd/internal/admin"
+	"lxd/internal/errs"
+)
+
+// fake is a server reduced to what it is asked: objects by path, and a log of the writes.
+type fake struct {
+	objects map[string]string
+	writes  []string
+	fail    string
+	ready   int
+}
+
+func newFake() *fake {
+	return &fake{objects: map[string]string{
+		"/1.0":                           `{"config":{}}`,
+		"/1.0/storage-pools?recursion=1": `[]`,
+		"/1.0/networks?recursion=1":      `[{"name":"eth0","type":"physical"},{"name":"lxdbr0","type":"bridge","managed":false}]`,
+		"/1.0/profiles?recursion=1":      `[{"name":"default","config":{},"devices":{}}]`,
+		"/1.0/profiles/default":          `{"name":"default","description":"Default","config":{"user.a":"1"},"devices":{}}`,
+	}}
+}
+
+func (f *fake) Get(_ context.Context, path string, out any) (string, error) {
+	if strings.HasPrefix(path, "/internal/ready") {
+		f.ready--
+		if f.ready >= 0 {
+			return "", errs.Newf(errs.Unavailable, "starting")
+		}
+		return "", nil
+	}
+	o, ok := f.objects[path]
+	if !ok {
+		return "", errs.Newf(errs.NotFound, "%s not found", path)
+	}
+	return "tag", json.Unmarshal([]byte(o), out)
+}
+
+func (f *fake) Do(_ context.Context, method, path string, in any, _ string) error {
+	b, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	f.writes = append(f.writes, method+" "+path+" "+string(b))
+	if f.fail != "" && method+" "+path == f.fail {
+		return errs.Newf(errs.Invalid, "refused")
+	}
+	return nil
+}
+
+func run(t *testing.T, f *fake, stdin string, args ...string) (string, error) {
+	t.Helper()
+	p := &admin.Program{Version: "6.7", Connect: func() (admin.Server, error) { return f, nil },
+		Manifest: func() ([]byte, error) { return []byte("{}"), nil }}
+	root := p.Root()
+	var out bytes.Buffer
+	root.SetArgs(args)
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&out)
+	root.SetErr(&out)
+	err := root.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+// wrote reports whether a write starts with prefix and contains every part.
+func (f *fake) wrote(prefix string, parts ...string) bool {
+	for _, w := range f.writes {
+		all := strings.HasPrefix(w, prefix)
+		for _, p := range parts {
+			all = all && strings.Contains(w, p)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAutoMakesPoolBridgeAndProfile(t *testing.T) {
+	f := newFake()
+	if out, err := run(t, f, "", "init", "--auto"); err != nil {
+		t.Fatal(out, err)
+	}
+	if !f.wrote("POST /1.0/storage-pools ", `"name":"default"`, `"driver":"dir"`) {
+		t.Error("no pool", f.writes)
+	}
+	// lxdbr0 is taken on the host by something that is not ours
+	if !f.wrote("POST /1.0/networks", `"name":"lxdbr1"`, `"type":"bridge"`) {
+		t.Error("no bridge", f.writes)
+	}
+	if !f.wrote("PUT /1.0/profiles/default ", `"network":"lxdbr1"`, `"pool":"default"`, `"user.a":"1"`) {
+		t.Error("profile", f.writes)
+	}
+}
+
+func TestAutoKeepsWhatExists(t *testing.T) {
+	f := newFake()
+	f.objects["/1.0/storage-pools?recursion=1"] = `[{"name":"fast","driver":"dir"}]`
+	f.objects["/1.0/networks?recursion=1"] = `[{"name":"br7","type":"bridge","managed":true}]`
+	if out, err := run(t, f, "", "init", "--auto"); err != nil {
+		t.Fatal(out, err)
+	}
+	if f.wrote("POST") || !f.wrote("PUT /1.0/profiles/default", `"pool":"fast"`, `"network":"br7"`) {
+		t.Fatal(f.writes)
+	}
+}
+
+func TestPreseedPutsBackOnFailure(t *testing.T) {
+	f := newFake()
+	f.fail = "PUT /1.0/profiles/default"
+	_, err := run(t, f, "config:\n  user.x: 1\nstorage_pools:\n- name: p\n  driver: dir\nprofiles:\n- name: default\n", "init", "--preseed")
+	if err == nil || !strings.Contains(err.Error(), `profile "default"`) {
+		t.Fatal(err)
+	}
+	if !f.wrote("DELETE /1.0/storage-pools/p") || !f.wrote("PATCH /1.0 ", `"user.x":""`) {
+		t.Fatal("not undone:", f.writes)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	for name, c := range map[string]struct {
+		stdin, want string
+		args        []string
+	}{
+		"unknown key":     {"networkz: []\n", "networkz", []string{"init", "--preseed"}},
+		"empty":           {"", "empty", []string{"init", "--preseed"}},
+		"cluster":         {"cluster:\n  enabled: true\n", "cluster", []string{"init", "--preseed"}},
+		"two modes":       {"", "exclude", []string{"init", "--auto", "--dump"}},
+		"flag, no auto":   {"", "--auto", []string{"init", "--storage-pool", "x"}},
+		"device":          {"", "backend", []string{"init", "--auto", "--storage-create-device", "/dev/x"}},
+		"https":           {"", "HTTPS", []string{"init", "--auto", "--network-port", "8443"}},
+		"unknown command": {"", "unknown command", []string{"nonsense"}},
+		"input ends":      {"yes\n", "input ended", []string{"init"}},
+	} {
+		f := newFake()
+		if _, err := run(t, f, c.stdin, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(f.writes) > 0 {
+			t.Errorf("%s wrote %v", name, f.writes)
+		}
+	}
+}
+
+func TestInterview(t *testing.T) {
+	f := newFake()
+	answers := "\n" + "bad name!\npool1\n" + "\n" + "relative\n\n" + "yes\n" + "\n" + "10.9.8.1/24\n" + "none\n" + "yes\n"
+	out, err := run(t, f, answers, "init")
+	if err != nil {
+		t.Fatal(out, err)
+	}
+	if !strings.Contains(out, "Invalid answer") || !strings.Contains(out, "storage_pools:") {
+		t.Error(out)
+	}
+	if !f.wrote("POST /1.0/networks", `"ipv4.address":"10.9.8.1/24"`, `"ipv6.address":"none"`) || !f.wrote("POST /1.0/storage-pools", `"name":"pool1"`) {
+		t.Error(f.writes)
+	}
+}
+
+func TestDumpCanBeRead(t *testing.T) {
+	f := newFake()
+	f.objects["/1.0/storage-pools?recursion=1"] = `[{"name":"p","driver":"dir","config":{"source":"/x"}}]`
+	f.objects["/1.0/storage-pools/p"] = `{"name":"p","driver":"dir","config":{"source":"/x"}}`
+	out, err := run(t, f, "", "init", "--dump")
+	if err != nil || !strings.Contains(out, "source: /x") || strings.Contains(out, "eth0") {
+		t.Fatal(out, err)
+	}
+	if out, err := run(t, f, out, "init", "--preseed"); err != nil {
+		t.Fatal(out, err)
+	}
+	if !f.wrote("PUT /1.0/storage-pools/p") {
+		t.Fatal(f.writes)
+	}
+}
+
+func TestWaitReadyAsksAgain(t *testing.T) {
+	f := newFake()
+	f.ready = 2
+	if _, err := run(t, f, "", "waitready", "--timeout", "5"); err != nil {
+		t.Fatal(err)
+	}
+	f.ready = 1 << 20
+	start := time.Now()
+	if _, err := run(t, f, "", "waitready", "--timeout", "1"); err == nil || errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if time.Since(start) > 5*time.Second {
+		t.Fatal("waited too long")
+	}
+}
+
+func TestShutdownAndVersion(t *testing.T) {
+	f := newFake()
+	if _, err := run(t, f, "", "shutdown", "--force"); err != nil || !f.wrote("PUT /internal/shutdown?force=true") {
+		t.Fatal(f.writes, err)
+	}
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		if out, err := run(t, f, "", args...); err != nil || out != "6.7\n" {
+			t.Fatalf("%q %v", out, err)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package admin
+
+import (
+	"context"
+	"io"
+
+	"lxd/api"
+)
+
+// dump prints the present configuration in the form that "lxd init --preseed" takes.
+func dump(ctx context.Context, s Server, out io.Writer) error {
+	var have preseed
+	var server api.Server
+	if _, err := s.Get(ctx, "/1.0", &server); err != nil {
+		return err
+	}
+	have.Config = server.Config
+	var networks []api.Network
+	if _, err := s.Get(ctx, "/1.0/networks?recursion=1", &networks); err != nil {
+		return err
+	}
+	for _, n := range networks {
+		if n.Managed {
+			post := api.NetworksPost{Name: n.Name, Type: n.Type}
+			post.Config, post.Description = n.Config, n.Description
+			have.Networks = append(have.Networks, api.InitNetworksProjectPost{NetworksPost: post, Project: "default"})
+		}
+	}
+	var pools []api.StoragePool
+	if _, err := s.Get(ctx, "/1.0/storage-pools?recursion=1", &pools); err != nil {
+		return err
+	}
+	for _, p := range pools {
+		post := api.StoragePoolsPost{Name: p.Name, Driver: p.Driver}
+		post.Config, post.Description = p.Config, p.Description
+		have.StoragePools = append(have.StoragePools, post)
+	}
+	var profiles []api.Profile
+	if _, err := s.Get(ctx, "/1.0/profiles?recursion=1", &profiles); err != nil {
+		return err
+	}
+	for _, p := range profiles {
+		post := api.ProfilesPost{Name: p.Name}
+		post.Config, post.Devices, post.Description = p.Config, p.Devices, p.Description
+		have.Profiles = append(have.Profiles, post)
+	}
+	return printYAML(out, have)
+}

@@ -1,0 +1,219 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	yaml "go.yaml.in/yaml/v3"
+
+	"lxd/api"
+	"lxd/internal/errs"
+)
+
+// choices are the flags of "lxd init".
+type choices struct {
+	auto, minimal, preseed, dump bool
+
+	backend, pool, device string
+	loop                  int
+	address               string
+	port                  int64
+	uiLink                bool
+}
+
+func (p *Program) initCommand() *cobra.Command {
+	var o choices
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Set the daemon up: storage pool, network, default profile",
+		Long:  "Without flags it asks. It may be run again: what exists is kept, and with --preseed brought to what the preseed says.",
+		Example: "  lxd init --auto\n  lxd init --minimal\n  lxd init --dump > preseed.yaml\n" +
+			"  lxd init --preseed < preseed.yaml",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			s, err := p.Connect()
+			if err != nil {
+				return err
+			}
+			return o.run(c.Context(), s, c.InOrStdin(), c.OutOrStdout())
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&o.auto, "auto", false, "Set up without questions")
+	f.BoolVar(&o.minimal, "minimal", false, "Set up without questions: a dir pool and a bridge")
+	f.BoolVar(&o.preseed, "preseed", false, "Read what to set up as YAML from standard input")
+	f.BoolVar(&o.dump, "dump", false, "Print the present configuration as a preseed")
+	f.StringVar(&o.address, "network-address", "", "Address to serve HTTPS on (default: none)")
+	f.Int64Var(&o.port, "network-port", -1, "Port to serve HTTPS on")
+	f.StringVar(&o.backend, "storage-backend", "", "Storage backend of the new pool (dir)")
+	f.StringVar(&o.device, "storage-create-device", "", "Set the pool up on this device")
+	f.IntVar(&o.loop, "storage-create-loop", -1, "Set the pool up on a file of this size in GiB")
+	f.StringVar(&o.pool, "storage-pool", "", "Name of the pool")
+	f.BoolVar(&o.uiLink, "ui-initial-access-link", false, "Print a link for a first visit with the browser")
+	return c
+}
+
+// check refuses flags that contradict each other, and those whose feature this version lacks.
+func (o choices) check() error {
+	modes := 0
+	for _, m := range []bool{o.auto, o.minimal, o.preseed, o.dump} {
+		if m {
+			modes++
+		}
+	}
+	switch {
+	case modes > 1:
+		return errs.Newf(errs.Invalid, "--auto, --minimal, --preseed and --dump exclude each other: use one of them")
+	case !o.auto && (o.backend != "" || o.device != "" || o.loop != -1 || o.pool != "" || o.address != "" || o.port != -1):
+		return errs.Newf(errs.Invalid, "the --storage-* and --network-* flags go with --auto only")
+	case o.device != "" || o.loop != -1:
+		return errs.Newf(errs.Unsupported, "--storage-create-device and --storage-create-loop need a backend that can use a device: the dir backend keeps "+
+			"its volumes in a folder")
+	case o.address != "" || o.port != -1:
+		return errs.Newf(errs.Unsupported, "serving HTTPS is not supported yet: leave out --network-address and --network-port and use the local socket")
+	case o.uiLink:
+		return errs.Newf(errs.Unsupported, "the web interface is not supported yet: leave out --ui-initial-access-link")
+	}
+	return nil
+}
+
+func (o choices) run(ctx context.Context, s Server, in io.Reader, out io.Writer) error {
+	switch {
+	case o.dump:
+		return dump(ctx, s, out)
+	case o.preseed:
+		want, err := parsePreseed(in)
+		if err != nil {
+			return err
+		}
+		return apply(ctx, s, want)
+	}
+	have, err := look(ctx, s)
+	if err != nil {
+		return err
+	}
+	if o.auto || o.minimal {
+		return apply(ctx, s, defaults(have, o))
+	}
+	want, show, err := (&interview{in: newLines(in), out: out}).ask(have)
+	if err != nil {
+		return err
+	}
+	if show {
+		if err := printYAML(out, want); err != nil {
+			return err
+		}
+	}
+	return apply(ctx, s, want)
+}
+
+// present is what the server has already.
+type present struct {
+	pools    []api.StoragePool
+	networks []api.Network
+}
+
+func look(ctx context.Context, s Server) (present, error) {
+	var h present
+	if _, err := s.Get(ctx, "/1.0/storage-pools?recursion=1", &h.pools); err != nil {
+		return h, err
+	}
+	_, err := s.Get(ctx, "/1.0/networks?recursion=1", &h.networks)
+	return h, err
+}
+
+// bridge is the managed bridge that exists, or else a name for a new one that no interface of the host has.
+func (h present) bridge() (name string, exists bool) {
+	taken := map[string]bool{}
+	for _, n := range h.networks {
+		if n.Managed && n.Type == "bridge" {
+			return n.Name, true
+		}
+		taken[n.Name] = true
+	}
+	for i := 0; ; i++ {
+		if name := fmt.Sprintf("lxdbr%d", i); !taken[name] {
+			return name, false
+		}
+	}
+}
+
+// defaults is the setup that needs no answers.
+func defaults(h present, o choices) preseed {
+	pool := o.pool
+	if pool == "" {
+		pool = "default"
+		if len(h.pools) > 0 {
+			pool = h.pools[0].Name
+		}
+	}
+	backend := o.backend
+	if backend == "" {
+		backend = "dir"
+	}
+	bridge, bridged := h.bridge()
+	return newSetup(setup{pool: pool, backend: backend, poolExists: h.hasPool(pool), bridge: bridge, bridgeExists: bridged})
+}
+
+func (h present) hasPool(name string) bool {
+	for _, p := range h.pools {
+		if p.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// setup is what the questions, or the defaults, come to.
+type setup struct {
+	pool, backend, source  string
+	poolExists, noPool     bool
+	bridge, ipv4, ipv6     string
+	bridgeExists, noBridge bool
+}
+
+// newSetup renders the decisions as a preseed.
+func newSetup(d setup) preseed {
+	var want preseed
+	profile := api.ProfilesPost{Name: "default"}
+	profile.Devices = map[string]map[string]string{}
+	if !d.noPool {
+		profile.Devices["root"] = map[string]string{"type": "disk", "path": "/", "pool": d.pool}
+	}
+	if !d.noPool && !d.poolExists {
+		p := api.StoragePoolsPost{Name: d.pool, Driver: d.backend}
+		if d.source != "" {
+			p.Config = map[string]string{"source": d.source}
+		}
+		want.StoragePools = append(want.StoragePools, p)
+	}
+	if !d.noBridge {
+		profile.Devices["eth0"] = map[string]string{"type": "nic", "network": d.bridge, "name": "eth0"}
+	}
+	if !d.noBridge && !d.bridgeExists {
+		n := api.InitNetworksProjectPost{}
+		n.Name, n.Type, n.Config = d.bridge, "bridge", map[string]string{}
+		for key, v := range map[string]string{"ipv4.address": d.ipv4, "ipv6.address": d.ipv6} {
+			if v != "" {
+				n.Config[key] = v
+			}
+		}
+		want.Networks = append(want.Networks, n)
+	}
+	want.Profiles = append(want.Profiles, profile)
+	return want
+}
+
+func printYAML(out io.Writer, v any) error {
+	e := yaml.NewEncoder(out)
+	e.SetIndent(2)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	return e.Close()
+}

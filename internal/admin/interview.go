@@ -1,0 +1,157 @@
+package admin
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"lxd/internal/errs"
+	"lxd/internal/schema"
+)
+
+// lines hands out the answers one by one.
+type lines struct{ s *bufio.Scanner }
+
+func newLines(in io.Reader) lines { return lines{bufio.NewScanner(in)} }
+
+func (l lines) next() (string, error) {
+	if l.s.Scan() {
+		return strings.TrimSpace(l.s.Text()), nil
+	}
+	if err := l.s.Err(); err != nil {
+		return "", err
+	}
+	return "", errs.Newf(errs.Canceled, "the input ended before all questions were answered: nothing was changed")
+}
+
+// interview asks what to set up.
+type interview struct {
+	in  lines
+	out io.Writer
+}
+
+// ask returns the decisions as a preseed, and whether to print it.
+func (q *interview) ask(h present) (want preseed, show bool, err error) {
+	var d setup
+	if err := q.askPool(h, &d); err != nil {
+		return want, false, err
+	}
+	if err := q.askBridge(h, &d); err != nil {
+		return want, false, err
+	}
+	show, err = q.yes("Print a YAML preseed of these answers?", false)
+	return newSetup(d), show, err
+}
+
+func (q *interview) askPool(h present, d *setup) error {
+	create, err := q.yes("Create a new storage pool?", len(h.pools) == 0)
+	if err != nil {
+		return err
+	}
+	if !create {
+		d.noPool = len(h.pools) == 0
+		if !d.noPool {
+			d.pool, d.poolExists = h.pools[0].Name, true
+		}
+		return nil
+	}
+	d.pool, err = q.text("Name of the new storage pool", "default", func(s string) error {
+		if h.hasPool(s) {
+			return fmt.Errorf("a pool of that name exists: choose another")
+		}
+		return isName(s)
+	})
+	if err != nil {
+		return err
+	}
+	d.backend, err = q.text("Storage backend (dir)", "dir", schema.OneOf("dir").OK)
+	if err != nil {
+		return err
+	}
+	d.source, err = q.text("Existing empty folder to keep it in (empty = below the daemon's own)", "", func(s string) error {
+		if s != "" && !strings.HasPrefix(s, "/") {
+			return fmt.Errorf("must be an absolute path")
+		}
+		return nil
+	})
+	return err
+}
+
+func (q *interview) askBridge(h present, d *setup) error {
+	name, exists := h.bridge()
+	create, err := q.yes("Create a new local network bridge?", !exists)
+	if err != nil {
+		return err
+	}
+	if !create {
+		d.bridge, d.bridgeExists, d.noBridge = name, exists, !exists
+		return nil
+	}
+	if exists {
+		name = ""
+	}
+	if d.bridge, err = q.text("Name of the new bridge", name, isName); err != nil {
+		return err
+	}
+	if d.ipv4, err = q.text(`IPv4 address (CIDR, "auto" or "none")`, "auto", isSubnet(netip.Addr.Is4)); err != nil {
+		return err
+	}
+	d.ipv6, err = q.text(`IPv6 address (CIDR, "auto" or "none")`, "auto", isSubnet(netip.Addr.Is6))
+	return err
+}
+
+// text asks until the answer passes ok; an empty answer means def.
+func (q *interview) text(question, def string, ok func(string) error) (string, error) {
+	for {
+		hint := ""
+		if def != "" {
+			hint = " [default=" + def + "]"
+		}
+		if err := writeAll(q.out, question+hint+": "); err != nil {
+			return "", err
+		}
+		a, err := q.in.next()
+		if err != nil {
+			return "", err
+		}
+		if a == "" {
+			a = def
+		}
+		if err := ok(a); err == nil {
+			return a, nil
+		} else if werr := writeAll(q.out, fmt.Sprintf("Invalid answer %q: it %s\n", a, err)); werr != nil {
+			return "", werr
+		}
+	}
+}
+
+func (q *interview) yes(question string, def bool) (bool, error) {
+	word := map[bool]string{true: "yes", false: "no"}[def]
+	a, err := q.text(question+" (yes/no)", word, schema.OneOf("yes", "no", "y", "n").OK)
+	return strings.HasPrefix(a, "y"), err
+}
+
+var name = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+func isName(s string) error {
+	if !name.MatchString(s) || len(s) > 63 {
+		return fmt.Errorf("must be letters, digits, '-', '_' and '.', at most 63")
+	}
+	return nil
+}
+
+func isSubnet(family func(netip.Addr) bool) func(string) error {
+	return func(s string) error {
+		if s == "auto" || s == "none" {
+			return nil
+		}
+		p, err := netip.ParsePrefix(s)
+		if err != nil || !family(p.Addr()) {
+			return fmt.Errorf("must be an address with its prefix length, such as 10.0.0.1/24 or fd42::1/64")
+		}
+		return nil
+	}
+}
