@@ -3,10 +3,7 @@ package op
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
-
-	"lxd/internal/undo"
 )
 
 // Class is how a client takes part in an operation (wire names).
@@ -32,34 +29,14 @@ type Spec struct {
 	Resources map[string][]string
 	// Metadata is what clients see from the start.
 	Metadata map[string]any
-	// Locks are names that no two operations may hold at once; a held one fails Start with Conflict.
+	// Locks are names that no two operations may hold at once, such as "instance default/c1"; a held one fails Start with
+	// Conflict, and the message begins with the name.
 	Locks []string
 	// Args is journalled as JSON: all that the Recoverer needs to finish or undo the work. Nil = not journalled.
 	Args any
-	// Run does the work. It must honour ctx and record undo steps on t.
+	// Run does the work. It must honour ctx and record undo steps on t. Nil waits until the operation is cancelled,
+	// which is all that a token does.
 	Run func(ctx context.Context, t *Task) error
 	// Connect serves GET operations/ID/websocket of a websocket operation. It has checked nothing: the secret is its business.
 	Connect func(w http.ResponseWriter, r *http.Request) error
 }
-
-// Caller is who asked for an operation; rest puts it in the context.
-type Caller struct {
-	Username, Protocol, Address string
-}
-
-// Journal is what is kept of an operation while it runs.
-type Journal struct {
-	ID, Kind, Project, Location string
-	Args                        json.RawMessage
-	// Done are the names of the steps that were completed, in order.
-	Done []string
-}
-
-// Recoverer finishes or undoes an operation that a crash cut short. It must be idempotent.
-type Recoverer func(ctx context.Context, j Journal) error
-
-// Hook lets a test fail or kill the daemon at a step; it is called before ("before") and after ("after") each one.
-type Hook func(kind, step, moment string) error
-
-// Task is what the work sees of its operation.
-type Task struct{ undo.Stack }

@@ -1,0 +1,72 @@
+// Package auth knows who calls and what they may do.
+//
+// An Identity is made from the connection; an Access is what a route asks of it. Routes declare their Access in their table,
+// so that no handler decides by itself.
+package auth
+
+// Kind is how an identity proved itself (wire names).
+type Kind string
+
+// Kinds of identities.
+const (
+	// Untrusted proved nothing.
+	Untrusted Kind = ""
+	// Unix came through the unix socket of this host.
+	Unix Kind = "unix"
+	// TLS showed a client certificate.
+	TLS Kind = "tls"
+	// OIDC showed a token of the configured issuer.
+	OIDC Kind = "oidc"
+	// Bearer showed a token that this server issued.
+	Bearer Kind = "bearer"
+	// Cluster is another member.
+	Cluster Kind = "cluster"
+)
+
+// Identity is one caller.
+type Identity struct {
+	Kind Kind
+	// Name is the user name, the fingerprint, or what else the kind names its callers by.
+	Name string
+	// Address is where the call came from.
+	Address string
+	// Admin may do everything.
+	Admin bool
+	// FineGrained identities learn nothing of what they may not view: they get NotFound where others get Forbidden.
+	FineGrained bool
+	// Rights decide for those who are not Admin; nil allows nothing.
+	Rights Rights
+}
+
+// Object is something that rights are about.
+type Object struct {
+	// Entity is the type, such as "instance".
+	Entity string
+	// Project is the project that it is in; "" for one that is in none.
+	Project string
+	// URL is its path in the API, without query.
+	URL string
+}
+
+// Rights says what an identity may do.
+type Rights interface {
+	// Allows tells whether the entitlement on the object is given, directly or through a wider one.
+	Allows(o Object, entitlement string) bool
+}
+
+// Trusted tells whether the caller proved who it is.
+func (i Identity) Trusted() bool { return i.Kind != Untrusted }
+
+// May tells whether the identity has the entitlement on the object.
+func (i Identity) May(o Object, entitlement string) bool {
+	if i.Admin {
+		return true
+	}
+	if !i.Trusted() || i.Rights == nil {
+		return false
+	}
+	if owner, ok := owners[o.Entity]; ok {
+		o.Entity = owner
+	}
+	return i.Rights.Allows(o, entitlement)
+}

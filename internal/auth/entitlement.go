@@ -1,0 +1,87 @@
+package auth
+
+// entitlements holds what can be allowed on each type of entity, as identities with fine-grained rights are given it.
+var entitlements = map[string][]string{
+	"certificate": {
+		"can_view", "can_edit", "can_delete",
+	},
+	"group": {
+		"can_view", "can_edit", "can_delete",
+	},
+	"identity": {
+		"can_view", "can_edit", "can_delete",
+	},
+	"identity_provider_group": {
+		"can_view", "can_edit", "can_delete",
+	},
+	"image": {
+		"can_edit", "can_delete", "can_view",
+	},
+	"image_alias": {
+		"can_edit", "can_delete", "can_view",
+	},
+	"instance": {
+		"user", "operator", "can_edit", "can_delete",
+		"can_view", "can_update_state", "can_manage_snapshots", "can_manage_backups",
+		"can_connect_sftp", "can_access_files", "can_access_console", "can_exec",
+	},
+	"network": {
+		"can_edit", "can_delete", "can_view",
+	},
+	"network_acl": {
+		"can_edit", "can_delete", "can_view",
+	},
+	"network_zone": {
+		"can_edit", "can_delete", "can_view",
+	},
+	"placement_group": {
+		"can_edit", "can_delete", "can_view",
+	},
+	"profile": {
+		"can_edit", "can_delete", "can_view",
+	},
+	"project": {
+		"operator", "viewer", "can_view", "can_edit",
+		"can_delete", "image_manager", "can_create_images", "can_view_images",
+		"can_edit_images", "can_delete_images", "image_alias_manager", "can_create_image_aliases",
+		"can_view_image_aliases", "can_edit_image_aliases", "can_delete_image_aliases", "instance_manager",
+		"can_create_instances", "can_view_instances", "can_edit_instances", "can_delete_instances",
+		"can_operate_instances", "network_manager", "can_create_networks", "can_view_networks",
+		"can_edit_networks", "can_delete_networks", "network_acl_manager", "can_create_network_acls",
+		"can_view_network_acls", "can_edit_network_acls", "can_delete_network_acls", "network_zone_manager",
+		"can_create_network_zones", "can_view_network_zones", "can_edit_network_zones", "can_delete_network_zones",
+		"profile_manager", "can_create_profiles", "can_view_profiles", "can_edit_profiles",
+		"can_delete_profiles", "storage_volume_manager", "can_create_storage_volumes", "can_view_storage_volumes",
+		"can_edit_storage_volumes", "can_delete_storage_volumes", "storage_bucket_manager", "can_create_storage_buckets",
+		"can_view_storage_buckets", "can_edit_storage_buckets", "can_delete_storage_buckets", "placement_group_manager",
+		"can_create_placement_groups", "can_view_placement_groups", "can_edit_placement_groups", "can_delete_placement_groups",
+		"can_view_operations", "can_view_events", "can_view_metrics",
+	},
+	"server": {
+		"admin", "viewer", "can_edit", "permission_manager",
+		"can_view_permissions", "can_create_identities", "can_view_identities", "can_edit_identities",
+		"can_delete_identities", "can_create_groups", "can_view_groups", "can_edit_groups",
+		"can_delete_groups", "can_create_identity_provider_groups", "can_view_identity_provider_groups", "can_edit_identity_provider_groups",
+		"can_delete_identity_provider_groups", "storage_pool_manager", "can_create_storage_pools", "can_edit_storage_pools",
+		"can_delete_storage_pools", "project_manager", "can_create_projects", "can_view_projects",
+		"can_edit_projects", "can_delete_projects", "can_override_cluster_target_restriction", "can_view_events",
+		"can_view_operations", "can_view_resources", "can_view_metrics", "can_view_warnings",
+		"can_view_unmanaged_networks",
+	},
+	"storage_bucket": {
+		"can_edit", "can_delete", "can_view",
+	},
+	"storage_pool": {
+		"can_edit", "can_delete",
+	},
+	"storage_volume": {
+		"can_edit", "can_delete", "can_view", "can_manage_snapshots",
+		"can_manage_backups",
+	},
+}
+
+// owners names the entity whose rights decide for entities that have none of their own.
+var owners = map[string]string{
+	"instance_snapshot": "instance", "instance_backup": "instance",
+	"storage_volume_snapshot": "storage_volume", "storage_volume_backup": "storage_volume",
+}

@@ -1,0 +1,18 @@
+package event
+
+import (
+	"slices"
+
+	"lxd/api"
+)
+
+// Types lists the types that exist.
+func Types() []string { return []string{Logging, Operation, Lifecycle, OVN} }
+
+// Match tells whether a listener with this filter wants ev.
+func (f Filter) Match(ev api.Event) bool {
+	if f.Types != nil && !slices.Contains(f.Types, ev.Type) {
+		return false
+	}
+	return f.AllProjects || ev.Project == "" || ev.Project == f.Project
+}

@@ -1,0 +1,224 @@
+package op
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/event"
+	"lxd/internal/store"
+)
+
+// keep is how long an ended operation can still be read.
+const keep = 5 * time.Second
+
+// Options is what a Manager needs.
+type Options struct {
+	// Store keeps the journals.
+	Store store.Store
+	// Publish gets an event at each change of an operation; nil is no one.
+	Publish event.Publisher
+	// Location is the name of this member.
+	Location string
+	// Hook is called around each step; nil is none.
+	Hook Hook
+}
+
+// Manager starts and finds the operations of this member. Its methods may be called at the same time.
+type Manager struct {
+	base context.Context // ends when the daemon does; operations see it as a cancel
+	o    Options
+
+	mu         sync.Mutex
+	ops        map[string]*Operation
+	held       map[string]*Operation
+	recoverers map[string]Recoverer
+	closed     bool
+	running    sync.WaitGroup
+}
+
+// NewManager returns a manager whose operations end with base.
+func NewManager(base context.Context, o Options) *Manager {
+	return &Manager{base: base, o: o, ops: map[string]*Operation{}, held: map[string]*Operation{}, recoverers: map[string]Recoverer{}}
+}
+
+// Start runs s in the background, on behalf of the Caller in ctx. It fails with Conflict while one of the locks is held, and
+// with Unavailable after Close.
+func (m *Manager) Start(ctx context.Context, s Spec) (*Operation, error) {
+	if s.Class == "" {
+		s.Class = TaskClass
+	}
+	o := m.newOperation(CallerOf(ctx), s)
+	if err := m.admit(o); err != nil {
+		o.cancel(err)
+		return nil, err
+	}
+	o.announce()
+	o.setStatus(api.StatusRunning, nil)
+	go m.run(o)
+	return o, nil
+}
+
+// Get finds a running operation, or one that ended a moment ago.
+func (m *Manager) Get(id string) (*Operation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o, ok := m.ops[id]; ok {
+		return o, nil
+	}
+	return nil, errs.Newf(errs.NotFound, "operation %q not found: it ended more than %d seconds ago, or never was", id, int(keep.Seconds()))
+}
+
+// List returns the operations of a project and those of the server, oldest first; "" is all projects.
+func (m *Manager) List(project string) []*Operation {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.ops))
+	m.mu.Unlock()
+	all = slices.DeleteFunc(all, func(o *Operation) bool {
+		return project != "" && o.Project() != "" && o.Project() != project
+	})
+	slices.SortFunc(all, func(a, b *Operation) int { return a.created.Compare(b.created) })
+	return all
+}
+
+// Close lets no new operation start, ends those that wait for a client, and waits for the others. When ctx ends it cancels
+// them and waits until they have undone what they did.
+func (m *Manager) Close(ctx context.Context) {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.cancelAll(func(o *Operation) bool { return o.spec.Class != TaskClass })
+	idle := make(chan struct{})
+	go func() {
+		m.running.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		m.cancelAll(func(*Operation) bool { return true })
+		<-idle
+	}
+}
+
+func (m *Manager) cancelAll(which func(*Operation) bool) {
+	for _, o := range m.List("") {
+		if which(o) {
+			_ = o.Cancel(m.base) // one that ended meanwhile is what is wanted
+		}
+	}
+}
+
+func (m *Manager) newOperation(c Caller, s Spec) *Operation {
+	now := time.Now()
+	o := &Operation{
+		id: newID(), spec: s, caller: c, created: now, updated: now, m: m, done: make(chan struct{}),
+		status: api.StatusOperationCreated, metadata: maps.Clone(s.Metadata),
+	}
+	o.ctx, o.cancel = context.WithCancelCause(WithCaller(m.base, c))
+	return o
+}
+
+// admit takes the locks and makes the operation known, or says who is in the way.
+func (m *Manager) admit(o *Operation) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.base.Err() != nil {
+		return errs.Newf(errs.Unavailable, "the server is shutting down: no new operations are started")
+	}
+	for _, l := range o.spec.Locks {
+		if h := m.held[l]; h != nil {
+			return errs.Newf(errs.Conflict, "%s is busy: %s (operation %s) is under way: wait for it or cancel it", l, h.spec.Description, h.id)
+		}
+	}
+	for _, l := range o.spec.Locks {
+		m.held[l] = o
+	}
+	m.ops[o.id] = o
+	m.running.Add(1)
+	return nil
+}
+
+func (m *Manager) run(o *Operation) {
+	defer m.running.Done()
+	err := m.work(o)
+	m.mu.Lock()
+	for _, l := range o.spec.Locks {
+		delete(m.held, l)
+	}
+	m.mu.Unlock()
+	o.setStatus(o.outcome(err), err)
+	close(o.done)
+	o.cancel(nil)
+	time.AfterFunc(keep, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.ops, o.id)
+	})
+}
+
+// work journals, runs and rolls back; nothing of the operation is left running when it returns.
+func (m *Manager) work(o *Operation) error {
+	t := &Task{o: o}
+	err := m.record(o.ctx, o)
+	if err == nil {
+		err = t.run()
+	}
+	t.stop()
+	if o.spec.Args == nil {
+		return err
+	}
+	if t.unclean.Load() {
+		slog.Error("An operation could not undo what it did: its journal is kept and is recovered at the next start",
+			"operation", o.id, "kind", o.spec.Kind, "err", err)
+		return err
+	}
+	if e := m.forget(context.WithoutCancel(o.ctx), o.id); e != nil {
+		err = errors.Join(err, fmt.Errorf("remove the journal: %w", e))
+	}
+	return err
+}
+
+// run calls the work; a panic of it is a failure like any other, with the stack in the log.
+func (t *Task) run() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("An operation panicked", "operation", t.o.id, "kind", t.o.spec.Kind, "panic", p, "stack", string(debug.Stack()))
+			err = errs.Newf(errs.Internal, "%s: internal error: %v", t.o.spec.Description, p)
+		}
+	}()
+	defer t.Unwind(t.o.ctx, &err)
+	if t.o.spec.Run == nil {
+		<-t.o.ctx.Done()
+		return context.Cause(t.o.ctx)
+	}
+	return t.o.spec.Run(t.o.ctx, t)
+}
+
+// outcome is the final status: work that fails after it was told to stop counts as cancelled.
+func (o *Operation) outcome(err error) api.StatusCode {
+	switch {
+	case err == nil:
+		return api.StatusSuccess
+	case o.ctx.Err() != nil || errs.Is(err, errs.Canceled):
+		return api.StatusCancelled
+	}
+	return api.StatusFailure
+}
+
+// newID makes a random UUID.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
