@@ -69,7 +69,7 @@ func (o choices) check() error {
 	switch {
 	case modes > 1:
 		return errs.Newf(errs.Invalid, "--auto, --minimal, --preseed and --dump exclude each other: use one of them")
-	case !o.auto && (o.backend != "" || o.device != "" || o.loop != -1 || o.pool != "" || o.address != "" || o.port != -1):
+	case !o.auto && o.details():
 		return errs.Newf(errs.Invalid, "the --storage-* and --network-* flags go with --auto only")
 	case o.device != "" || o.loop != -1:
 		return errs.Newf(errs.Unsupported, "--storage-create-device and --storage-create-loop need a backend that can use a device: the dir backend keeps "+
@@ -80,6 +80,11 @@ func (o choices) check() error {
 		return errs.Newf(errs.Unsupported, "the web interface is not supported yet: leave out --ui-initial-access-link")
 	}
 	return nil
+}
+
+// details tells that a flag says how to set things up.
+func (o choices) details() bool {
+	return o.backend != "" || o.device != "" || o.loop != -1 || o.pool != "" || o.address != "" || o.port != -1
 }
 
 func (o choices) run(ctx context.Context, s Server, in io.Reader, out io.Writer) error {
