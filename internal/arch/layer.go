@@ -18,6 +18,7 @@ var ranks = map[string]int{
 	"internal/driver": 40, "internal/driver/all": 41,
 	"internal/endpoint": 50,
 	"internal/app":      60,
+	"internal/admin":    60,
 	"internal/cli":      60,
 	"internal/arch":     60,
 	"cmd":               70, "test": 70, "scripts": 70,
@@ -25,10 +26,11 @@ var ranks = map[string]int{
 
 // narrow rooms may enter only the rooms listed, whatever their rank allows.
 var narrow = map[string][]string{
-	"api":           {},
-	"internal/cli":  {"api", "client"},
-	"internal/arch": {"api"},
-	"cmd":           {"internal/app", "internal/cli", "api"},
+	"api":            {},
+	"internal/admin": {"api", "client", "internal/errs", "internal/undo", "internal/schema"},
+	"internal/cli":   {"api", "client"},
+	"internal/arch":  {"api"},
+	"cmd":            {"internal/app", "internal/admin", "internal/cli", "api", "client"},
 }
 
 // foundation are the rooms below the domain, which every driver may use.
