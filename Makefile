@@ -48,7 +48,8 @@ bench: build
 coverage: build
 	go run ./scripts/coverage
 
-up: deps build
+# up installs, builds, starts and launches by itself, some of it side by side.
+up:
 	scripts/up
 
 down:

@@ -4,7 +4,7 @@
 //
 // It prints a count for endpoints, configuration keys, commands, flags and extensions, then what is missing of each, and what
 // exists but is not in the tables. What exists is asked of the program itself: the routes and keys of `bin/lxd manifest` (or of
-// a file in that form), the command tree of lxc, and the advertised extensions.
+// a file in that form), the command trees, and the advertised extensions.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"os/exec"
 
 	"lxd/api"
+	"lxd/internal/admin"
 )
 
 func main() {
@@ -35,6 +36,7 @@ func run(w io.Writer, root, path string, have bool) error {
 		return err
 	}
 	m.Extensions = api.Advertised()
+	m.Commands = append(m.Commands, tree((&admin.Program{}).Root())...)
 	want, err := readSpec(root)
 	if err != nil {
 		return err

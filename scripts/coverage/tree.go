@@ -11,7 +11,9 @@ import (
 // which every command has, are left out.
 func tree(root *cobra.Command) []command {
 	root.InitDefaultHelpFlag()
-	root.InitDefaultCompletionCmd()
+	if !root.CompletionOptions.HiddenDefaultCmd {
+		root.InitDefaultCompletionCmd()
+	}
 	return walk(root, "")
 }
 
