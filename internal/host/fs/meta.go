@@ -1,0 +1,136 @@
+package fs
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lxd/internal/errs"
+)
+
+// meta is what an entry has besides its content.
+type meta struct {
+	uid, gid int
+	mode     uint32
+	mtime    time.Time
+	attrs    map[string]string
+	// owner is false when owners are left as they are made.
+	owner bool
+}
+
+// paxAttr is where GNU tar and others keep extended attributes.
+const paxAttr = "SCHILY.xattr."
+
+// metaOf reads an archive entry's meta; skipped counts the attributes that are not taken over.
+func metaOf(h *tar.Header, unprivileged bool) (m meta, skipped int64, err error) {
+	const top = 1<<32 - 2
+	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > top || int64(h.Gid) > top {
+		return m, 0, errs.Newf(errs.Invalid, "archive entry %q has the impossible owner %d:%d", h.Name, h.Uid, h.Gid)
+	}
+	m = meta{uid: h.Uid, gid: h.Gid, mode: uint32(h.Mode) & 0o7777, mtime: h.ModTime, owner: !unprivileged}
+	for k, v := range h.PAXRecords {
+		name, ok := strings.CutPrefix(k, paxAttr)
+		if !ok {
+			continue
+		}
+		if !attrAllowed(name) || unprivileged && !strings.HasPrefix(name, "user.") {
+			skipped++
+			continue
+		}
+		if m.attrs == nil {
+			m.attrs = map[string]string{}
+		}
+		m.attrs[name] = v
+	}
+	return m, skipped, nil
+}
+
+// attrAllowed says which attributes a tree may bring along: those that a container could set itself. trusted.* would steer the
+// overlay that the tree becomes a layer of, security labels the host's own policy.
+func attrAllowed(name string) bool {
+	switch name {
+	case "security.capability", "system.posix_acl_access", "system.posix_acl_default":
+		return true
+	}
+	return strings.HasPrefix(name, "user.")
+}
+
+// applyFd sets all of m on an open file or folder: the owner first, since a change of it drops set-user-id bits and capabilities.
+func (m meta) applyFd(fd int) error {
+	if m.owner {
+		if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
+			return err
+		}
+	}
+	if err := unix.Fchmod(fd, m.mode); err != nil {
+		return err
+	}
+	for name, v := range m.attrs {
+		if err := attrError(name, unix.Fsetxattr(fd, name, []byte(v), 0)); err != nil {
+			return err
+		}
+	}
+	return utimes(fd, "", m.mtime, unix.AT_EMPTY_PATH)
+}
+
+// applyAt does the same for an entry that is not opened: a link, pipe or node. A link has neither mode nor user attributes.
+func (m meta) applyAt(dir int, base string) error {
+	if m.owner {
+		if err := unix.Fchownat(dir, base, m.uid, m.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+	}
+	err := unix.Fchmodat(dir, base, m.mode, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return err
+	}
+	return utimes(dir, base, m.mtime, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// attrError lets attributes go that the file system cannot keep, as tar does; others are errors.
+func attrError(name string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, unix.EOPNOTSUPP):
+		return nil
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ERANGE):
+		return errs.Newf(errs.Invalid, "has a malformed attribute %s", name)
+	}
+	return fmt.Errorf("set attribute %s: %w", name, err)
+}
+
+func utimes(dir int, path string, t time.Time, flags int) error {
+	ts, err := unix.TimeToTimespec(t)
+	if err != nil {
+		ts = unix.Timespec{} // a time that the kernel cannot hold is as good as none
+	}
+	return unix.UtimesNanoAt(dir, path, []unix.Timespec{ts, ts}, flags)
+}
+
+// harmless tells whether a node is one that every container is given anyway.
+func harmless(h *tar.Header) bool {
+	if h.Typeflag != tar.TypeChar {
+		return false
+	}
+	switch [2]int64{h.Devmajor, h.Devminor} {
+	case [2]int64{1, 3}, [2]int64{1, 5}, [2]int64{1, 7}, [2]int64{1, 8}, [2]int64{1, 9},
+		[2]int64{5, 0}, [2]int64{5, 1}, [2]int64{5, 2}:
+		return true
+	}
+	return false
+}
+
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,65 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// replacing runs mk; if its name is taken by anything but a folder, that is removed first, never written through.
+func replacing(dir int, base string, mk func() error) error {
+	err := mk()
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if e := unix.Unlinkat(dir, base, 0); e != nil {
+		return e
+	}
+	return mk()
+}
+
+// makeFolder makes a folder that only we can enter yet, or keeps the one that is there.
+func makeFolder(dir int, base string) error {
+	err := unix.Mkdirat(dir, base, 0o700)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return nil
+	}
+	if err := unix.Unlinkat(dir, base, 0); err != nil {
+		return err
+	}
+	return unix.Mkdirat(dir, base, 0o700)
+}
+
+// block is the smallest hole that is worth leaving out.
+const block = 4096
+
+// writeAt writes b at the offset; in a sparse file whole blocks of zeros are left out.
+func writeAt(fd int, b []byte, at int64, sparse bool) error {
+	for len(b) > 0 {
+		n := len(b)
+		if sparse {
+			n = min(n, block)
+			if len(bytes.TrimLeft(b[:n], "\x00")) == 0 {
+				b, at = b[n:], at+int64(n)
+				continue
+			}
+		}
+		w, err := unix.Pwrite(fd, b[:n], at)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b, at = b[w:], at+int64(w)
+	}
+	return nil
+}
