@@ -258,7 +258,7 @@ type PermissionInfo struct {
 	Groups []string `json:"groups" yaml:"groups"`
 }
 
-// WithEntitlements describes with entitlements.
+// WithEntitlements adds to an entity what the caller may do with it.
 //
 // API extension: entities_with_entitlements
 type WithEntitlements struct {

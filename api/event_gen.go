@@ -5,7 +5,7 @@ package api
 import "encoding/json"
 import "time"
 
-// Event describes an event.
+// Event is what travels to listeners; Type tells the form of Metadata.
 type Event struct {
 	// Type is the type of the event.
 	Type string `json:"type" yaml:"type"`
@@ -19,7 +19,7 @@ type Event struct {
 	Project string `json:"project,omitempty" yaml:"project,omitempty"`
 }
 
-// EventLifecycle describes an event lifecycle.
+// EventLifecycle is the metadata of an event that tells of a change to an entity.
 //
 // API extension: event_lifecycle
 type EventLifecycle struct {
@@ -61,7 +61,7 @@ type EventLogRecord struct {
 	Ctx []any `json:"Ctx" yaml:"ctx"`
 }
 
-// EventLogging describes an event logging.
+// EventLogging is the metadata of an event that carries a log line.
 type EventLogging struct {
 	// Message is the message of the event logging.
 	Message string `json:"message" yaml:"message"`

@@ -4,7 +4,7 @@ package api
 
 import "encoding/json"
 
-// Response describes a response.
+// Response is the envelope of every answer as a client reads it: the metadata stays unparsed.
 type Response struct {
 	// Type is the type of the response.
 	Type ResponseType `json:"type" yaml:"type"`
@@ -22,7 +22,7 @@ type Response struct {
 	Metadata json.RawMessage `json:"metadata" yaml:"metadata"`
 }
 
-// ResponseRaw describes a response raw.
+// ResponseRaw is the envelope of every answer as a server writes it, with any value as metadata.
 type ResponseRaw struct {
 	// Type is the type of the response raw.
 	Type ResponseType `json:"type" yaml:"type"`

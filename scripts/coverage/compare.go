@@ -139,6 +139,12 @@ func compareCommands(rows []table.Row, tree []command) []result {
 			}
 		}
 	}
+	// Hidden commands of our own, such as the one that prints the manifest, are no part of the interface.
+	for name, c := range gotCommands {
+		if _, ok := wantCommands[name]; c.Hidden && !ok {
+			delete(commands, name)
+		}
+	}
 	c, f := diff("commands", wantCommands, commands), diff("flags", wantFlags, flags)
 	c.differ, f.differ = commandsDiffer, flagsDiffer
 	return []result{c, f}

@@ -42,7 +42,7 @@ func TestCompare(t *testing.T) {
 	root := &cobra.Command{Use: "lxc"}
 	list := &cobra.Command{Use: "list [<remote>:]", Aliases: []string{"ls"}, Run: func(*cobra.Command, []string) {}}
 	list.Flags().StringP("format", "f", "csv", "")
-	root.AddCommand(list)
+	root.AddCommand(list, &cobra.Command{Use: "secret", Hidden: true, Run: list.Run}, &cobra.Command{Use: "open", Run: list.Run})
 	m := manifest{
 		Routes:     []string{"GET /1.0/instances/{instance}", "GET /{$}", "GET /internal/ready", "GET /1.0/other"},
 		Keys:       map[string][]string{"instance": {"volatile.*.hwaddr", "odd"}, "storage-dir/pool-conf": {"size"}},
@@ -71,7 +71,8 @@ func TestCompare(t *testing.T) {
 			}
 		}
 	}
-	if c := got["commands"]; !slices.Equal(c.have, []string{"lxc", "lxc list"}) || len(c.differ) != 0 {
+	c := got["commands"]
+	if !slices.Equal(c.have, []string{"lxc", "lxc list"}) || len(c.differ) != 0 || !slices.Contains(c.unknown, "lxc open") || slices.Contains(c.unknown, "lxc secret") {
 		t.Errorf("commands: %+v", c)
 	}
 }

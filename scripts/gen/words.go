@@ -84,8 +84,21 @@ func article(phrase string) string {
 	return "a " + phrase
 }
 
-// typeDoc says in one line what a wire type is for; the suffix of the name carries the meaning.
+// typeDocs are for names that do not explain themselves.
+var typeDocs = map[string]string{
+	"Response":         "Response is the envelope of every answer as a client reads it: the metadata stays unparsed.",
+	"ResponseRaw":      "ResponseRaw is the envelope of every answer as a server writes it, with any value as metadata.",
+	"Event":            "Event is what travels to listeners; Type tells the form of Metadata.",
+	"EventLifecycle":   "EventLifecycle is the metadata of an event that tells of a change to an entity.",
+	"EventLogging":     "EventLogging is the metadata of an event that carries a log line.",
+	"WithEntitlements": "WithEntitlements adds to an entity what the caller may do with it.",
+}
+
+// typeDoc says in one line what a wire type is for; mostly the suffix of the name carries the meaning.
 func typeDoc(name string) string {
+	if doc, ok := typeDocs[name]; ok {
+		return doc
+	}
 	n := noun(name)
 	plural := strings.HasSuffix(n, "s")
 	switch {
