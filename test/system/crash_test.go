@@ -1,0 +1,174 @@
+//go:build system
+
+package system
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"lxd/test/harness"
+)
+
+// steps asks the program itself which steps its operations have, so that a new step cannot be forgotten here.
+func steps(t *testing.T, d *harness.Daemon) map[string][]string {
+	t.Helper()
+	out, err := d.Command(harness.Bin(t)+"/lxd", "manifest").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m struct{ Steps map[string][]string }
+	if err := json.Unmarshal(out, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Steps
+}
+
+// crashes are the operations of the matrix: how each is prepared and begun.
+var crashes = []struct {
+	kind           string
+	prepare, begin func(d *harness.Daemon)
+}{
+	{"image-import", func(*harness.Daemon) {}, func(d *harness.Daemon) { _, _ = d.TryLXC("image", "import", second) }},
+	{"instance-create", func(*harness.Daemon) {}, func(d *harness.Daemon) { _, _ = d.TryLXC("init", "busybox", "x") }},
+	{"instance-start", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("start", "x") }},
+	{"instance-stop", func(d *harness.Daemon) { d.LXC("launch", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("stop", "-f", "x") }},
+	{"instance-delete", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("delete", "x") }},
+}
+
+// second is the file of another image, for the import row.
+var second string
+
+func TestCrashAtEveryStep(t *testing.T) {
+	d := ready(t)
+	entries := append(harness.Busybox(t), harness.Entry{Name: "rootfs/etc/other", Body: "another image"})
+	second = harness.WriteImage(t, entries)
+	d.LXC("launch", "busybox", "bystander")
+	address(t, d, "bystander")
+	bystander := state(t, d, "bystander").Pid
+	known := steps(t, d)
+	before := d.Traces(t)
+	for _, c := range crashes {
+		if len(known[c.kind]) == 0 {
+			t.Errorf("%s has no steps", c.kind)
+		}
+		for _, step := range known[c.kind] {
+			for _, point := range []string{"before=kill", "after=kill", "before=fail", "after=fail"} {
+				t.Run(c.kind+"/"+step+"/"+point, func(t *testing.T) {
+					crash(t, d, c.kind+"/"+step+"/"+point, c.prepare, c.begin)
+					if s := state(t, d, "bystander"); s.Pid != bystander {
+						t.Fatalf("the bystander was touched: %+v", s)
+					}
+					if diff := before.Diff(d.Traces(t)); len(diff) > 0 {
+						t.Fatalf("left over:\n%s", strings.Join(diff, "\n"))
+					}
+				})
+			}
+		}
+	}
+}
+
+// crash restarts the daemon with a failpoint, runs into it, starts the daemon again, and deletes what is there.
+func crash(t *testing.T, d *harness.Daemon, point string, prepare, begin func(*harness.Daemon)) {
+	prepare(d)
+	d.Terminate()
+	d.Start("LXD_FAILPOINT=" + point)
+	begin(d)
+	kill := strings.HasSuffix(point, "kill")
+	if kill {
+		d.WaitEnded()
+	} else {
+		d.Terminate()
+	}
+	d.Start()
+	if _, body := d.HTTP("GET", "/1.0/operations", ""); !strings.Contains(body, `"metadata":{}`) {
+		t.Errorf("operations are left: %s", body)
+	}
+	settle(t, d)
+}
+
+// settle checks that what is left of x is whole, and deletes it.
+func settle(t *testing.T, d *harness.Daemon) {
+	t.Helper()
+	code, body := d.HTTP("GET", "/1.0/instances/x", "")
+	switch {
+	case code == 404:
+	case strings.Contains(body, `"status":"Running"`):
+		d.LXC("exec", "x", "--", "true")
+		d.LXC("delete", "-f", "x")
+	default:
+		d.LXC("start", "x")
+		d.LXC("delete", "-f", "x")
+	}
+	var list struct {
+		Metadata []struct{ Fingerprint string }
+	}
+	_, body = d.HTTP("GET", "/1.0/images?recursion=1", "")
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Metadata) > 2 {
+		t.Errorf("images: %s", body)
+	}
+	for _, i := range list.Metadata {
+		if out := d.LXC("image", "alias", "list", "-f", "csv"); !strings.Contains(out, i.Fingerprint[:12]) {
+			d.LXC("image", "delete", i.Fingerprint)
+		}
+	}
+}
+
+func TestConcurrentLaunchesAndDeletes(t *testing.T) {
+	d := ready(t)
+	d.LXC("init", "busybox", "warm")
+	d.LXC("delete", "warm")
+	before := d.Traces(t)
+	const n = 200
+	answers := make(chan string, n)
+	slots := make(chan struct{}, 32)
+	for i := range n {
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots }()
+			answers <- try(d, i)
+		}()
+	}
+	for range n {
+		if a := <-answers; a != "" {
+			t.Error(a)
+		}
+	}
+	names := strings.Fields(d.LXC("list", "-f", "csv", "-c", "n"))
+	for _, name := range names {
+		d.LXC("delete", "-f", name)
+	}
+	if diff := before.Diff(d.Traces(t)); len(diff) > 0 {
+		t.Errorf("left over:\n%s", strings.Join(diff, "\n"))
+	}
+}
+
+// try launches or deletes one of four names; "" is a success or a clear conflict.
+func try(d *harness.Daemon, i int) string {
+	name := fmt.Sprintf("r%d", i%4)
+	method, path, body := "POST", "/1.0/instances", fmt.Sprintf(`{"name":%q,"source":{"type":"image","alias":"busybox"},"start":true}`, name)
+	if i/4%2 == 1 {
+		method, path, body = "DELETE", "/1.0/instances/"+name+"?force=1", ""
+	}
+	code, answer := d.HTTP(method, path, body)
+	var env struct{ Operation, Error string }
+	if err := json.Unmarshal([]byte(answer), &env); err != nil {
+		return fmt.Sprintf("%s %s: %d %s", method, path, code, answer)
+	}
+	if env.Operation != "" {
+		_, answer = d.HTTP("GET", env.Operation+"/wait", "")
+		if err := json.Unmarshal([]byte(answer), &env); err != nil {
+			return fmt.Sprintf("%s %s: %s", method, path, answer)
+		}
+	}
+	for _, clear := range []string{"already exists", "busy", "not found", "running"} {
+		if strings.Contains(env.Error, clear) {
+			return ""
+		}
+	}
+	return env.Error
+}
