@@ -5,24 +5,37 @@ package system
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"lxd/test/harness"
 )
 
-// steps asks the program itself which steps its operations have, so that a new step cannot be forgotten here.
-func steps(t *testing.T, d *harness.Daemon) map[string][]string {
+// steps runs an operation undisturbed and returns the steps that it went through.
+func steps(t *testing.T, d *harness.Daemon, kind string, prepare, begin func(*harness.Daemon)) (names []string) {
 	t.Helper()
-	out, err := d.Command(harness.Bin(t)+"/lxd", "manifest").Output()
+	prepare(d)
+	d.Terminate()
+	d.Start("LXD_FAILPOINT=" + kind + "/*/before=log")
+	from, err := os.ReadFile(d.Log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var m struct{ Steps map[string][]string }
-	if err := json.Unmarshal(out, &m); err != nil {
+	begin(d)
+	b, err := os.ReadFile(d.Log)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Steps
+	for _, m := range regexp.MustCompile(`at="?`+kind+`/([^/]+)/before`).FindAllStringSubmatch(string(b[len(from):]), -1) {
+		names = append(names, m[1])
+	}
+	if len(names) == 0 {
+		t.Errorf("%s has no steps", kind)
+	}
+	settle(t, d)
+	return names
 }
 
 // crashes are the operations of the matrix: how each is prepared and begun.
@@ -47,13 +60,9 @@ func TestCrashAtEveryStep(t *testing.T) {
 	d.LXC("launch", "busybox", "bystander")
 	address(t, d, "bystander")
 	bystander := state(t, d, "bystander").Pid
-	known := steps(t, d)
 	before := d.Traces(t)
 	for _, c := range crashes {
-		if len(known[c.kind]) == 0 {
-			t.Errorf("%s has no steps", c.kind)
-		}
-		for _, step := range known[c.kind] {
+		for _, step := range steps(t, d, c.kind, c.prepare, c.begin) {
 			for _, point := range []string{"before=kill", "after=kill", "before=fail", "after=fail"} {
 				t.Run(c.kind+"/"+step+"/"+point, func(t *testing.T) {
 					crash(t, d, c.kind+"/"+step+"/"+point, c.prepare, c.begin)
