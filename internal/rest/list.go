@@ -1,0 +1,143 @@
+package rest
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strings"
+	"sync"
+
+	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/rest/filter"
+)
+
+const (
+	listHead = `{"type":"sync","status":"Success","status_code":200,"operation":"","error_code":0,"error":"","metadata":`
+	listTail = "}\n"
+)
+
+// gather collects the JSON of the items that the caller may and wants to see. Only what is not kept is marshalled.
+func gather[T any](c *Call, items iter.Seq2[Item[T], error]) ([][]byte, error) {
+	f, err := filter.Parse(c.Param("filter"))
+	if err != nil {
+		if !c.route.strict {
+			err = errs.As(errs.Internal, err)
+		}
+		return nil, err
+	}
+	var parts [][]byte
+	for it, err := range items {
+		if err != nil {
+			return nil, err
+		}
+		part, err := c.part(f, erase(it))
+		if err != nil {
+			return nil, err
+		}
+		if part != nil {
+			parts = append(parts, part)
+		}
+	}
+	return parts, nil
+}
+
+// erased is an Item of any type, so that what follows is compiled once.
+type erased struct {
+	url   string
+	value func(int) any
+	json  func(int) []byte
+}
+
+func erase[T any](it Item[T]) erased {
+	return erased{it.URL, func(n int) any { return it.Value(n) }, it.JSON}
+}
+
+// part is the JSON of one item, nil for one that is left out.
+func (c *Call) part(f *filter.Filter, it erased) ([]byte, error) {
+	if !c.Caller.Admin && !c.route.Access.Sees(c.Caller, objectAt(it.url)) {
+		return nil, nil
+	}
+	if f != nil {
+		ok, err := f.Match(it.value(max(c.Recursion, 1)))
+		if err != nil || !ok {
+			return nil, err
+		}
+	}
+	if c.Recursion == 0 {
+		return quote(it.url), nil
+	}
+	if it.json != nil {
+		if b := it.json(c.Recursion); b != nil {
+			return b, nil
+		}
+	}
+	b, err := json.Marshal(it.value(c.Recursion))
+	if err != nil {
+		return nil, fmt.Errorf("marshal %s: %w", it.url, err)
+	}
+	return b, nil
+}
+
+// objectAt is the object that a list shows under that URL.
+func objectAt(url string) auth.Object {
+	path, query, _ := strings.Cut(url, "?")
+	project := "default"
+	if _, p, ok := strings.Cut(query, "project="); ok {
+		project, _, _ = strings.Cut(p, "&")
+	}
+	return auth.Object{Project: project, URL: path}
+}
+
+// quote makes a JSON string; URLs hardly ever need more than quotes.
+func quote(s string) []byte {
+	if strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) }) < 0 {
+		b := make([]byte, 0, len(s)+2)
+		return append(append(append(b, '"'), s...), '"')
+	}
+	b, _ := json.Marshal(s) // a string always marshals
+	return b
+}
+
+// chunks are the buffers that join small parts into writes worth a system call.
+var chunks = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 64<<10) }}
+
+// list sends the parts as they are; kept JSON goes from memory to the connection.
+func (s *Server) list(w http.ResponseWriter, c *Call, parts [][]byte) error {
+	size := len(listHead) + len("[]") + max(len(parts)-1, 0) + len(listTail)
+	for _, p := range parts {
+		size += len(p)
+	}
+	if len(parts) == 0 && c.route.nullEmpty {
+		size += len("null") - len("[]")
+	}
+	body := s.open(w, c, size)
+	defer body.Close()
+	out := chunks.Get().(*bufio.Writer)
+	defer chunks.Put(out)
+	out.Reset(body)
+	writeParts(out, parts, c.route.nullEmpty)
+	_ = out.Flush() // a client that went away needs no answer
+	out.Reset(nil)
+	return nil
+}
+
+func writeParts(out *bufio.Writer, parts [][]byte, nullEmpty bool) {
+	_, _ = io.WriteString(out, listHead)
+	if len(parts) == 0 && nullEmpty {
+		_, _ = out.WriteString("null")
+	} else {
+		_ = out.WriteByte('[')
+		for i, p := range parts {
+			if i > 0 {
+				_ = out.WriteByte(',')
+			}
+			_, _ = out.Write(p)
+		}
+		_ = out.WriteByte(']')
+	}
+	_, _ = io.WriteString(out, listTail)
+}

@@ -1,0 +1,182 @@
+// Package rest turns tables of typed routes into an http.Handler. It knows no resource.
+//
+// A route is one row: a pattern in the syntax of net/http's ServeMux, the access it needs, and a handler that sees decoded
+// bodies and returns values and errors. Everything that is the same for all routes is done here once: envelope and status,
+// project, recursion, filter, If-Match, merging of PATCH, browser checks, forwarding to another member.
+package rest
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"reflect"
+
+	"lxd/internal/auth"
+	"lxd/internal/op"
+)
+
+// Access is what a route asks of its caller; package auth makes them.
+type Access = auth.Access
+
+// Placement names the member that must serve a call; "" means this one.
+type Placement func(ctx context.Context, c *Call) (member string, err error)
+
+// None is the body of requests and answers that have none.
+type None struct{}
+
+// Kind is how a route answers.
+type Kind string
+
+// Kinds of routes.
+const (
+	SyncKind   Kind = "sync"
+	AsyncKind  Kind = "async"
+	CreateKind Kind = "create"
+	ListKind   Kind = "list"
+	RawKind    Kind = "raw"
+)
+
+// Route is one row of the API.
+type Route struct {
+	// Pattern is "METHOD /path/{name}"; the last name may end in "..." and then takes the rest of the path.
+	Pattern string
+	Access  Access
+	// At places the call; nil means this member.
+	At   Placement
+	Kind Kind
+	// In and Out are the types of the bodies, for the description of the API.
+	In, Out reflect.Type
+
+	strict, global, nullEmpty bool
+	serve                     func(s *Server, w http.ResponseWriter, c *Call) error
+}
+
+// On places a route on the member that p names.
+func (r Route) On(p Placement) Route { r.At = p; return r }
+
+// Strict makes a route answer 400 to a recursion that is no number and to a malformed filter; others take such a recursion
+// for 0 and answer 500 to such a filter.
+func (r Route) Strict() Route { r.strict = true; return r }
+
+// Global tells that a route does not look at the project of the call.
+func (r Route) Global() Route { r.global = true; return r }
+
+// NullEmpty makes a list without items null.
+func (r Route) NullEmpty() Route { r.nullEmpty = true; return r }
+
+// Sync makes a route that answers at once.
+func Sync[In, Out any](pattern string, a Access, h func(context.Context, *Call, In) (Out, error)) Route {
+	return Route{Pattern: pattern, Access: a, Kind: SyncKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[Out](),
+		serve: func(s *Server, w http.ResponseWriter, c *Call) error {
+			in, err := decode[In](w, c)
+			if err != nil {
+				return err
+			}
+			out, err := h(c.Context(), c, in)
+			if err != nil {
+				return err
+			}
+			return s.sync(w, c, out)
+		}}
+}
+
+// Get makes a route that shows one object. What etag holds is hashed into the ETag header; nil is none.
+func Get[Out any](pattern string, a Access, h func(context.Context, *Call) (out Out, etag any, err error)) Route {
+	return Route{Pattern: pattern, Access: a, Kind: SyncKind, In: reflect.TypeFor[None](), Out: reflect.TypeFor[Out](),
+		serve: func(s *Server, w http.ResponseWriter, c *Call) error {
+			if err := c.entitlements(a, true); err != nil {
+				return err
+			}
+			out, etag, err := h(c.Context(), c)
+			if err != nil {
+				return err
+			}
+			if etag != nil {
+				tag, err := ETag(etag)
+				if err != nil {
+					return err
+				}
+				w.Header().Set("ETag", tag)
+			}
+			return s.sync(w, c, out)
+		}}
+}
+
+// Create makes a route whose handler makes an object at once and returns its URL.
+func Create[In any](pattern string, a Access, h func(context.Context, *Call, In) (location string, err error)) Route {
+	return Route{Pattern: pattern, Access: a, Kind: CreateKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[None](),
+		serve: func(_ *Server, w http.ResponseWriter, c *Call) error {
+			in, err := decode[In](w, c)
+			if err != nil {
+				return err
+			}
+			location, err := h(c.Context(), c, in)
+			if err != nil {
+				return err
+			}
+			w.Header().Set("Location", location)
+			return writeJSON(w, http.StatusCreated, success(nil))
+		}}
+}
+
+// Async makes a route whose handler checks the request and returns the work; the server runs it.
+func Async[In any](pattern string, a Access, h func(context.Context, *Call, In) (op.Spec, error)) Route {
+	return Route{Pattern: pattern, Access: a, Kind: AsyncKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[op.Operation](),
+		serve: func(s *Server, w http.ResponseWriter, c *Call) error {
+			in, err := decode[In](w, c)
+			if err != nil {
+				return err
+			}
+			spec, err := h(c.Context(), c, in)
+			if err != nil {
+				return err
+			}
+			return s.Start(w, c, spec)
+		}}
+}
+
+// Item is one object of a list.
+type Item[T any] struct {
+	// URL is what recursion 0 shows.
+	URL string
+	// Value makes the object as that recursion (1 or more) shows it.
+	Value func(recursion int) T
+	// JSON is the kept JSON of the object, used when there is no need to look inside; nil, or a nil result, means to marshal
+	// Value's.
+	JSON func(recursion int) []byte
+}
+
+// List makes a route that shows many objects: recursion, filter, and hiding what the caller may not view are done for it.
+// An error of the sequence fails the whole answer.
+func List[T any](pattern string, a Access, h func(context.Context, *Call) iter.Seq2[Item[T], error]) Route {
+	r := Route{Pattern: pattern, Access: a, Kind: ListKind, In: reflect.TypeFor[None](), Out: reflect.TypeFor[[]T]()}
+	r.serve = func(s *Server, w http.ResponseWriter, c *Call) error {
+		if err := c.entitlements(a, c.Recursion > 0); err != nil {
+			return err
+		}
+		parts, err := gather(c, h(c.Context(), c))
+		if err != nil {
+			return err
+		}
+		return s.list(w, c, parts)
+	}
+	return r
+}
+
+// Raw makes a route that reads and writes for itself: uploads, websockets, streams. An error returned before anything was
+// written is answered like any other.
+func Raw(pattern string, a Access, h func(http.ResponseWriter, *Call) error) Route {
+	return Route{Pattern: pattern, Access: a, Kind: RawKind, In: reflect.TypeFor[None](), Out: reflect.TypeFor[None](),
+		serve: func(_ *Server, w http.ResponseWriter, c *Call) error { return h(w, c) }}
+}
+
+// Patterns lists the patterns of the routes.
+func Patterns(tables ...[]Route) []string {
+	var all []string
+	for _, t := range tables {
+		for _, r := range t {
+			all = append(all, r.Pattern)
+		}
+	}
+	return all
+}

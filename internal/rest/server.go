@@ -1,0 +1,229 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/op"
+)
+
+// Phase is where the daemon stands.
+type Phase int32
+
+// Phases.
+const (
+	// Starting answers nothing but /internal.
+	Starting Phase = iota
+	// Serving answers everything.
+	Serving
+	// Stopping answers what helps to watch the end: reads, events, operations and /internal.
+	Stopping
+)
+
+// Server is the machinery that all routes share.
+type Server struct {
+	// Self is the name of this member.
+	Self string
+	// Ops runs what Async routes return.
+	Ops *op.Manager
+	// Auth tells who calls; nil takes auth.Identify.
+	Auth func(*http.Request) (auth.Identity, error)
+	// Project fails with NotFound if there is no such project; nil lets every name pass.
+	Project func(ctx context.Context, name string) error
+	// Forward hands a call to another member; nil is for servers that have none.
+	Forward func(w http.ResponseWriter, r *http.Request, member string)
+
+	phase atomic.Int32
+	edits stripes
+}
+
+// SetPhase says what may be answered from now on. A Server begins as Starting.
+func (s *Server) SetPhase(p Phase) { s.phase.Store(int32(p)) }
+
+// Phase tells what may be answered now.
+func (s *Server) Phase() Phase { return Phase(s.phase.Load()) }
+
+// Handler serves the routes. A malformed table, or a route without access, is an error of the program and panics.
+func (s *Server) Handler(tables ...[]Route) http.Handler {
+	t := &tree{}
+	for _, table := range tables {
+		for _, r := range table {
+			if err := r.Access.Valid(); err != nil {
+				panic("route " + r.Pattern + ": " + err.Error())
+			}
+			if err := t.add(&r); err != nil {
+				panic(err.Error())
+			}
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handle(t, w, r) })
+}
+
+// handle answers one request and logs it; a panic of a handler ends that answer alone.
+func (s *Server) handle(t *tree, rw http.ResponseWriter, r *http.Request) {
+	w, start := &writer{ResponseWriter: rw}, time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(w, r, p)
+		}
+		slog.Debug("Answered a request", "method", r.Method, "path", r.URL.Path, "status", w.status, "took", time.Since(start))
+	}()
+	if err := s.dispatch(t, w, r); err != nil {
+		if w.status == 0 {
+			writeError(w, err)
+			return
+		}
+		slog.Warn("A request failed after its answer had begun", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+}
+
+func (s *Server) panicked(w *writer, r *http.Request, p any) {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	slog.Error("A request made its handler panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	if w.status == 0 {
+		writeError(w, errs.Newf(errs.Internal, "internal error: %v", p))
+	}
+}
+
+// methods are those that routes can have.
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodPatch}
+
+// dispatch finds the route and goes through the checks that all routes have in common.
+func (s *Server) dispatch(t *tree, w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	route, names, values, known := t.find(r.Method, r.URL.EscapedPath())
+	switch {
+	case !known || !slices.Contains(methods, r.Method):
+		return errs.Newf(errs.NotFound, "not found")
+	case route == nil:
+		return errs.Newf(errs.Unsupported, "%s is not implemented for %s", r.Method, r.URL.Path)
+	}
+	values, err := unescape(values)
+	if err != nil {
+		return errs.Newf(errs.Invalid, "path: %w", err)
+	}
+	for i, name := range names {
+		r.SetPathValue(name, values[i])
+	}
+	return s.enter(w, r, route)
+}
+
+// enter checks the caller and serves the call here or elsewhere.
+func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) error {
+	if err := errors.Join(fromBrowser(r), bodyType(r, route.Kind), s.awake(r)); err != nil {
+		return err
+	}
+	id, err := s.identify(r)
+	if err != nil {
+		return err
+	}
+	r = r.WithContext(op.WithCaller(r.Context(), op.Caller{Username: id.Name, Protocol: string(id.Kind), Address: id.Address}))
+	c, err := newCall(r, route, id)
+	if err != nil {
+		return err
+	}
+	if err := s.admit(c); err != nil {
+		return err
+	}
+	if member, err := s.place(c); err != nil {
+		return err
+	} else if member != "" {
+		s.Forward(w, c.Request, member)
+		return nil
+	}
+	return route.serve(s, w, c)
+}
+
+func (s *Server) identify(r *http.Request) (auth.Identity, error) {
+	if s.Auth == nil {
+		return auth.Identify(r)
+	}
+	return s.Auth(r)
+}
+
+// admit checks rights before anything is told about the project.
+func (s *Server) admit(c *Call) error {
+	a := c.route.Access
+	if !c.Caller.Trusted() && a.Open() && c.Header.Get("X-LXD-authenticated") != "" {
+		return errs.Newf(errs.Forbidden, "not authorized: the server does not trust this client")
+	}
+	err := a.Enter(c.Caller)
+	if c.route.Kind != ListKind {
+		err = a.Check(c.Caller, c.object())
+	}
+	if err != nil || c.route.global || s.Project == nil || c.AllProjects {
+		return err
+	}
+	return s.Project(c.Context(), c.Project)
+}
+
+// place names the other member that must serve the call.
+func (s *Server) place(c *Call) (string, error) {
+	if c.route.At == nil {
+		return "", nil
+	}
+	member, err := c.route.At(c.Context(), c)
+	if err != nil || member == "" || member == s.Self {
+		return "", err
+	}
+	if s.Forward == nil {
+		return "", errs.Newf(errs.Unavailable, "this belongs to the member %q, and this server knows no other members", member)
+	}
+	return member, nil
+}
+
+// awake tells whether the phase lets the request pass.
+func (s *Server) awake(r *http.Request) error {
+	internal := strings.HasPrefix(r.URL.Path, "/internal/")
+	switch s.Phase() {
+	case Starting:
+		if !internal {
+			return errs.Newf(errs.Unavailable, "the server is starting: try again in a moment")
+		}
+	case Stopping:
+		watching := r.Method == http.MethodGet || internal || r.URL.Path == "/1.0" ||
+			strings.HasPrefix(r.URL.Path, "/1.0/events") || strings.HasPrefix(r.URL.Path, "/1.0/operations")
+		if !watching {
+			return errs.Newf(errs.Unavailable, "the server is shutting down")
+		}
+	}
+	return nil
+}
+
+// sync sends metadata as the answer of a request that is done.
+func (s *Server) sync(w http.ResponseWriter, c *Call, metadata any) error {
+	b, err := Result(metadata, nil)
+	if err != nil {
+		return err
+	}
+	body := s.open(w, c, len(b))
+	defer body.Close()
+	_, _ = body.Write(b) // a client that went away needs no answer
+	return nil
+}
+
+// Start runs work and answers with its operation, for Raw routes; the others do it by themselves.
+func (s *Server) Start(w http.ResponseWriter, c *Call, spec op.Spec) error {
+	o, err := s.Ops.Start(c.Context(), spec)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", o.URL())
+	return writeJSON(w, http.StatusAccepted, envelope{
+		Type: "async", Status: "Operation created", StatusCode: 100, Operation: o.URL(), Metadata: o.API(),
+	})
+}

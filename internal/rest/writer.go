@@ -1,0 +1,50 @@
+package rest
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+)
+
+// writer remembers what was answered.
+type writer struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader sends the status and remembers it.
+func (w *writer) WriteHeader(code int) {
+	if w.status == 0 {
+		w.status = code
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Write sends a part of the body.
+func (w *writer) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// ReadFrom lets files go to the connection without a copy.
+func (w *writer) ReadFrom(r io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return io.Copy(w.ResponseWriter, r)
+}
+
+// Hijack hands the connection over, for upgrades.
+func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.status = http.StatusSwitchingProtocols
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// Flush sends what is buffered.
+func (w *writer) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Unwrap gives http.ResponseController the writer below.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
