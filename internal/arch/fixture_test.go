@@ -36,6 +36,8 @@ func layerFixtures() []fixture {
 		{"internal/driver/storage/dir", "lxd/internal/driver/storage/zfs", false},
 		{"internal/driver/storage/dir", "lxd/internal/network", false},
 		{"internal/driver/firewall/nft", "lxd/internal/network", true},
+		{"internal/driver/device/nic", "lxd/internal/network", true},
+		{"internal/driver/device/nic", "lxd/internal/instance", false},
 		{"internal/driver/all", "lxd/internal/driver/storage/dir", true},
 		{"internal/cli", "lxd/client", true},
 		{"internal/cli", "lxd/internal/errs", false},

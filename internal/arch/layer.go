@@ -98,6 +98,9 @@ func driverForbidden(dir, to string) string {
 	if contract == "" {
 		contract = "internal/" + kind
 	}
+	if kind == "device" && (to == "internal/network" || to == "internal/storage") { // NICs and disks are made of ports and volumes
+		return ""
+	}
 	own := strings.Join(strings.SplitN(dir, "/", 5)[:min(4, strings.Count(dir, "/")+1)], "/")
 	shared := "internal/driver/" + kind + "/internal"
 	if ranks[room(to)] <= foundation || within(to, contract) || within(to, own) || within(to, shared) {

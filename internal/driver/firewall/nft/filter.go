@@ -33,7 +33,7 @@ func filterChains(f network.Filter) ([]chain, error) {
 	}
 	n := filterNames(f.HostName)
 	entry := chain{name: n.port, rules: []rule{
-		all(field("ether saddr != "+mac.String(), expr.PayloadBaseLLHeader, 6, false, mac), drop()),
+		all(field("ether saddr != "+mac.String(), link(6), false, mac), drop()),
 		all(etherType("arp", unix.ETH_P_ARP), enter(n.arp)),
 	}}
 	if f.FilterIPv4 {
@@ -85,12 +85,12 @@ func (n names) all() []string { return []string{n.port, n.arp, n.ip4, n.ip6, n.t
 
 // arpRules keep a port from claiming the hardware or IP address of another.
 func arpRules(f network.Filter, mac net.HardwareAddr) []rule {
-	rules := []rule{all(field("arp saddr ether != "+mac.String(), expr.PayloadBaseNetworkHeader, 8, false, mac), drop())}
+	rules := []rule{all(field("arp saddr ether != "+mac.String(), packet(8), false, mac), drop())}
 	if !f.FilterIPv4 {
 		return rules
 	}
 	for _, p := range append([]netip.Prefix{netip.MustParsePrefix("0.0.0.0/32")}, f.AllowedIPv4...) { // 0.0.0.0 probes for duplicates
-		rules = append(rules, all(prefix("arp saddr ip", expr.PayloadBaseNetworkHeader, 14, true, p), accept()))
+		rules = append(rules, all(prefix("arp saddr ip", packet(14), true, p), accept()))
 	}
 	return append(rules, all(drop()))
 }
@@ -149,7 +149,7 @@ func discoveryRules(mac net.HardwareAddr) (rules []rule) {
 		{neighborAdvert, "nd-neighbor-advert", targetLinkOption, 32},
 	} {
 		typ := icmpv6(t.typ, t.name)
-		add(typ, field("ip6 nexthdr != ipv6-icmp", expr.PayloadBaseNetworkHeader, 6, false, []byte{unix.IPPROTO_ICMPV6}))
+		add(typ, field("ip6 nexthdr != ipv6-icmp", packet(6), false, []byte{unix.IPPROTO_ICMPV6}))
 		add(typ, longer(t.bytes))
 		first := uint16(24)
 		if t.typ == 133 {
@@ -166,7 +166,7 @@ func discoveryRules(mac net.HardwareAddr) (rules []rule) {
 // targetRules let an advertisement speak of the port's own addresses only.
 func targetRules(f network.Filter, mac net.HardwareAddr) (rules []rule) {
 	for _, p := range append([]netip.Prefix{linkLocal(mac)}, f.AllowedIPv6...) {
-		t := prefix("", expr.PayloadBaseTransportHeader, 8, true, p)
+		t := prefix("", transport(8), true, p)
 		t.text = fmt.Sprintf("@th,64,%d 0x%x", p.Bits(), p.Masked().Addr().AsSlice()[:p.Bits()/8])
 		rules = append(rules, all(l4proto(unix.IPPROTO_ICMPV6, "meta l4proto ipv6-icmp"), t, back()))
 	}
@@ -178,12 +178,12 @@ func etherType(name string, n uint16) term {
 	if name == "" {
 		text = ""
 	}
-	return field(text, expr.PayloadBaseLLHeader, 12, true, binary.BigEndian.AppendUint16(nil, n))
+	return field(text, link(12), true, binary.BigEndian.AppendUint16(nil, n))
 }
 
 // longer matches an IPv6 packet of more than n bytes after its header.
 func longer(n uint16) term {
-	t := field(fmt.Sprintf("ip6 length > %d", n), expr.PayloadBaseNetworkHeader, 4, true, binary.BigEndian.AppendUint16(nil, n))
+	t := field(fmt.Sprintf("ip6 length > %d", n), packet(4), true, binary.BigEndian.AppendUint16(nil, n))
 	t.exprs[1].(*expr.Cmp).Op = expr.CmpOpGt
 	return t
 }
@@ -194,12 +194,12 @@ func optionIsNot(at uint16, typ byte) term { return option(at, typ, false, "!= "
 
 func option(at uint16, typ byte, eq bool, not string) term {
 	text := fmt.Sprintf("@th,%d,16 %s0x%x", int(at)*8, not, uint16(typ)<<8|1)
-	return field(text, expr.PayloadBaseTransportHeader, uint32(at), eq, []byte{typ, 1})
+	return field(text, transport(uint32(at)), eq, []byte{typ, 1})
 }
 
 func linkIsNot(at uint16, mac net.HardwareAddr) term {
 	text := fmt.Sprintf("@th,%d,48 != 0x%s", int(at+2)*8, strings.TrimLeft(hex.EncodeToString(mac), "0"))
-	return field(text, expr.PayloadBaseTransportHeader, uint32(at)+2, false, mac)
+	return field(text, transport(uint32(at)+2), false, mac)
 }
 
 // linkLocal is the address that a port gives itself, by its hardware address.

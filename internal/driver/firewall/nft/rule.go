@@ -131,38 +131,51 @@ func port(proto byte, word string, n uint16) rule {
 	}
 	return rule{
 		l4proto(proto, ""),
-		field(fmt.Sprintf("%s %s %d", name, word, n), expr.PayloadBaseTransportHeader, off, true, binary.BigEndian.AppendUint16(nil, n)),
+		field(fmt.Sprintf("%s %s %d", name, word, n), transport(off), true, binary.BigEndian.AppendUint16(nil, n)),
 	}
 }
 
 // icmpv6 matches the type of an ICMPv6 packet.
 func icmpv6(typ byte, name string) rule {
-	return rule{l4proto(unix.IPPROTO_ICMPV6, ""), field("icmpv6 type "+name, expr.PayloadBaseTransportHeader, 0, true, []byte{typ})}
+	return rule{l4proto(unix.IPPROTO_ICMPV6, ""), field("icmpv6 type "+name, transport(0), true, []byte{typ})}
 }
 
+// place is where in a packet to look.
+type place struct {
+	base   expr.PayloadBase
+	offset uint32
+}
+
+func link(offset uint32) place      { return place{expr.PayloadBaseLLHeader, offset} }
+func packet(offset uint32) place    { return place{expr.PayloadBaseNetworkHeader, offset} }
+func transport(offset uint32) place { return place{expr.PayloadBaseTransportHeader, offset} }
+
 // field compares bytes of a packet.
-func field(text string, base expr.PayloadBase, offset uint32, eq bool, want []byte) term {
+func field(text string, at place, eq bool, want []byte) term {
 	cmp := equal(want)
 	if !eq {
 		cmp.Op = expr.CmpOpNeq
 	}
-	return term{text, []expr.Any{&expr.Payload{DestRegister: reg, Base: base, Offset: offset, Len: uint32(len(want))}, cmp}}
+	return term{text, []expr.Any{&expr.Payload{DestRegister: reg, Base: at.base, Offset: at.offset, Len: uint32(len(want))}, cmp}}
 }
 
 // saddr and daddr match the addresses of an IP packet.
-func saddr(p netip.Prefix, eq bool) term { return address(p, eq, "saddr", 12, 8) }
-func daddr(p netip.Prefix, eq bool) term { return address(p, eq, "daddr", 16, 24) }
+func saddr(p netip.Prefix, eq bool) term { return address(p, eq, "saddr") }
+func daddr(p netip.Prefix, eq bool) term { return address(p, eq, "daddr") }
 
-func address(p netip.Prefix, eq bool, word string, off4, off6 uint32) term {
-	family, off := "ip", off4
+func address(p netip.Prefix, eq bool, word string) term {
+	family, off, size := "ip", uint32(12), uint32(4)
 	if p.Addr().Is6() {
-		family, off = "ip6", off6
+		family, off, size = "ip6", 8, 16
 	}
-	return prefix(fmt.Sprintf("%s %s", family, word), expr.PayloadBaseNetworkHeader, off, eq, p)
+	if word == "daddr" {
+		off += size
+	}
+	return prefix(fmt.Sprintf("%s %s", family, word), packet(off), eq, p)
 }
 
 // prefix compares an address within a packet with a prefix.
-func prefix(word string, base expr.PayloadBase, offset uint32, eq bool, p netip.Prefix) term {
+func prefix(word string, at place, eq bool, p netip.Prefix) term {
 	p = p.Masked()
 	op, not := expr.CmpOpEq, ""
 	if !eq {
@@ -172,7 +185,7 @@ func prefix(word string, base expr.PayloadBase, offset uint32, eq bool, p netip.
 	if p.IsSingleIP() {
 		text = p.Addr().String()
 	}
-	load := &expr.Payload{DestRegister: reg, Base: base, Offset: offset, Len: uint32(size)}
+	load := &expr.Payload{DestRegister: reg, Base: at.base, Offset: at.offset, Len: uint32(size)}
 	cmp := &expr.Cmp{Op: op, Register: reg, Data: p.Addr().AsSlice()}
 	t := term{fmt.Sprintf("%s %s%s", word, not, text), []expr.Any{load}}
 	switch {
