@@ -16,7 +16,7 @@ build: $(if $(HELPER),bin/lxd-lxc)
 
 bin/lxd-lxc: $(HELPER) Makefile
 	@mkdir -p bin
-	gcc -O2 -Wall -Wextra -Werror -o $@ $(filter %.c,$^) $$(pkg-config --cflags --libs lxc)
+	gcc -std=gnu17 -O2 -Wall -Wextra -Werror -rdynamic -fvisibility=hidden -o $@ $(filter %.c,$^) $$(pkg-config --cflags lxc) -ldl
 
 # check needs neither root nor network, and takes less than three minutes.
 check: lint unit

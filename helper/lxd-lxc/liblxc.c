@@ -1,0 +1,244 @@
+/* The commands that need liblxc. It is loaded at run time so that exec does not pay for it. */
+#include "helper.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <lxc/lxccontainer.h>
+
+enum { console_socket = 3 };
+
+/* Where the monitor notes that the container asked to be started again. */
+static char exit_note[PATH_MAX];
+
+static struct lxc_container *container(const char *name, const char *path)
+{
+	struct lxc_container *(*make)(const char *, const char *);
+	struct lxc_container *c;
+	void *lib = dlopen("liblxc.so.1", RTLD_LAZY | RTLD_GLOBAL);
+
+	if (!lib) {
+		fail(0, "cannot load liblxc: %s; install the package liblxc1", dlerror());
+		return NULL;
+	}
+	*(void **)&make = dlsym(lib, "lxc_container_new");
+	c = make ? make(name, path) : NULL;
+	if (!c)
+		fail(errno, "liblxc makes no container object for %s in %s", name, path);
+	return c;
+}
+
+/*
+ * liblxc learns through waitpid how the container's init ended: the kernel reports reboot(2) in a PID namespace as death by
+ * SIGHUP, and a halt as death by SIGINT. It would restart the container by itself; the caller is to do that, with its
+ * present configuration and devices. So the request is noted, and liblxc is told of a halt. Should a later liblxc not come
+ * past here, its own restart stays in place.
+ */
+__attribute__((visibility("default"))) pid_t waitpid(pid_t pid, int *status, int options)
+{
+	int mine = 0;
+	pid_t got = syscall(SYS_wait4, pid, &mine, options, NULL);
+
+	if (got > 0 && exit_note[0] && WIFSIGNALED(mine) && WTERMSIG(mine) == SIGHUP) {
+		int fd = open(exit_note, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (fd >= 0 && write(fd, "reboot\n", 7) == 7)
+			mine = SIGINT;
+		if (fd >= 0)
+			close(fd);
+	}
+	if (status)
+		*status = mine;
+	return got;
+}
+
+/*
+ * The monitor comes here when the container is up, and stays for as long as that runs. What starting has left on the heap
+ * and on the stack is given back once.
+ */
+__attribute__((visibility("default"))) int epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
+{
+	static int trimmed;
+
+	if (!trimmed) {
+		trimmed = 1;
+		uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+		uintptr_t page = sysconf(_SC_PAGESIZE);
+		uintptr_t end = (here & ~(page - 1)) - 2 * page;
+		malloc_trim(0);
+		madvise((void *)(end - 64 * page), 64 * page, MADV_DONTNEED);
+	}
+	return syscall(SYS_epoll_pwait, fd, events, max, timeout, NULL, 8);
+}
+
+/* stat_field reads the parent's pid (4) or the start time (22) from /proc/PID/stat; 0 when the process is gone. */
+static unsigned long long stat_field(pid_t pid, int field)
+{
+	char path[64], buf[1024];
+
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	if (read_file(path, buf, sizeof buf) <= 0)
+		return 0;
+	char *p = strrchr(buf, ')');
+	for (int i = 2; p && i < field; i++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p + 1, NULL, 10) : 0;
+}
+
+/* start NAME LXCPATH CONFIG: prints "INIT STARTTIME MONITOR STARTTIME". */
+int cmd_start(int argc, char **argv)
+{
+	(void)argc;
+	struct lxc_container *c = container(argv[0], argv[1]);
+
+	if (!c)
+		return 1;
+	if (snprintf(exit_note, sizeof exit_note, "%s/exit", argv[1]) >= (int)sizeof exit_note)
+		return fail(ENAMETOOLONG, "%s", argv[1]);
+	unlink(exit_note);
+	if (!c->load_config(c, argv[2]))
+		return fail(0, "liblxc rejects the configuration %s", argv[2]);
+	c->want_daemonize(c, true);
+	if (!c->start(c, 0, NULL))
+		return fail(0, "liblxc could not start %s", argv[0]);
+	pid_t init = c->init_pid(c);
+	unsigned long long since = init > 0 ? stat_field(init, 22) : 0;
+	pid_t monitor = since ? stat_field(init, 4) : 0;
+	if (monitor <= 0)
+		return fail(0, "%s ended as soon as it had been started", argv[0]);
+	printf("%d %llu %d %llu\n", init, since, monitor, stat_field(monitor, 22));
+	fflush(stdout);
+	_exit(0);
+}
+
+/*
+ * console NAME LXCPATH: sends two descriptors, the terminal's controlling side and the one that keeps it reserved: the
+ * monitor frees the console when the latter is closed.
+ */
+int cmd_console(int argc, char **argv)
+{
+	(void)argc;
+	struct lxc_container *c = container(argv[0], argv[1]);
+	int tty = 0, fds[2];
+
+	if (!c)
+		return 1;
+	fds[1] = c->console_getfd(c, &tty, &fds[0]);
+	if (fds[1] < 0)
+		return fail(0, "the console of %s is in use, or it does not run", argv[0]);
+	if (send_fds(console_socket, "C", 1, fds, 2) < 0)
+		return fail(errno, "cannot hand over the console of %s", argv[0]);
+	return 0;
+}
+
+/* What is needed of libseccomp, which liblxc brings along. */
+struct seccomp {
+	void *(*init)(uint32_t);
+	int (*attr_set)(void *, int, uint32_t);
+	int (*arch_add)(void *, uint32_t);
+	int (*rule_add)(void *, uint32_t, int, unsigned);
+	int (*resolve)(const char *);
+	int (*export)(const void *, int);
+};
+
+enum { act_allow = 0x7fff0000, act_kill = 0x80000000, act_errno = 0x00050000, attr_nnp = 3, no_syscall = -1 };
+
+static int load_seccomp(struct seccomp *s)
+{
+	const struct { const char *name; void **to; } want[] = {
+		{"seccomp_init", (void **)&s->init},
+		{"seccomp_attr_set", (void **)&s->attr_set},
+		{"seccomp_arch_add", (void **)&s->arch_add},
+		{"seccomp_rule_add", (void **)&s->rule_add},
+		{"seccomp_syscall_resolve_name", (void **)&s->resolve},
+		{"seccomp_export_bpf", (void **)&s->export},
+	};
+	void *lib = dlopen("libseccomp.so.2", RTLD_LAZY);
+
+	for (size_t i = 0; lib && i < sizeof want / sizeof *want; i++)
+		if (!(*want[i].to = dlsym(lib, want[i].name)))
+			return -1;
+	return lib ? 0 : -1;
+}
+
+/* action reads "errno N", "kill" or "allow"; fallback when there is none; 0 when it is another. */
+static uint32_t action(char *word, uint32_t fallback)
+{
+	unsigned number;
+
+	if (!word || !*word)
+		return fallback;
+	if (sscanf(word, "errno %u", &number) == 1 && number < 4096)
+		return act_errno | number;
+	if (!strcmp(word, "kill"))
+		return act_kill;
+	return strcmp(word, "allow") ? 0 : (uint32_t)act_allow;
+}
+
+static int add_rule(struct seccomp *s, void *ctx, char *line, uint32_t fallback)
+{
+	char *rest = strchr(line, ' ');
+
+	if (rest)
+		*rest++ = 0;
+	int nr = s->resolve(line);
+	uint32_t act = action(rest, fallback);
+	if (act == 0)
+		return fail(0, "the policy's action %s of %s is unknown", rest, line);
+	int err = nr == no_syscall ? 0 : s->rule_add(ctx, act, nr, 0);
+	return err ? fail(-err, "the policy's rule for %s", line) : 0;
+}
+
+/*
+ * seccomp POLICY OUT: exec applies this program to what it runs, since liblxc has the filter only in the container's own
+ * first process. The policy is of liblxc's version 2: "2", "denylist" or "allowlist" with an action, then one rule a line
+ * for all architectures of the machine.
+ */
+int cmd_seccomp(int argc, char **argv)
+{
+	(void)argc;
+	static char text[1 << 16];
+	struct seccomp s;
+	char *save = NULL, *line;
+
+	if (read_file(argv[0], text, sizeof text) < 0)
+		return fail(errno, "cannot read %s", argv[0]);
+	if (load_seccomp(&s))
+		return fail(0, "cannot load libseccomp; install the package libseccomp2");
+	line = strtok_r(text, "\n", &save);
+	if (!line || strcmp(line, "2") || !(line = strtok_r(NULL, "\n", &save)))
+		return fail(0, "%s is not a policy of version 2", argv[0]);
+	int deny = !strncmp(line, "denylist", 8);
+	char *word = strchr(line, ' ');
+	uint32_t fallback = deny ? action(NULL, act_allow) : action(word ? word + 1 : NULL, act_kill);
+	void *ctx = s.init(fallback);
+	if (!ctx)
+		return fail(0, "libseccomp makes no filter");
+	s.attr_set(ctx, attr_nnp, 0);
+#ifdef __x86_64__
+	s.arch_add(ctx, 0x40000003); /* i386 */
+	s.arch_add(ctx, 0x4000003e); /* x32 */
+#elif defined __aarch64__
+	s.arch_add(ctx, 0x40000028); /* arm */
+#endif
+	while ((line = strtok_r(NULL, "\n", &save)))
+		if (*line != '[' && *line != '#' && add_rule(&s, ctx, line, deny ? act_kill : act_allow))
+			return 1;
+	int out = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (out < 0)
+		return fail(errno, "cannot write %s", argv[1]);
+	int err = s.export(ctx, out);
+	return err ? fail(-err, "cannot write the filter to %s", argv[1]) : 0;
+}
