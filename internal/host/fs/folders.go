@@ -9,6 +9,11 @@ import (
 // strict refuses symbolic links and mounts on the way as well: a tree that is being built has none that may be followed.
 const strict = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV
 
+// strictFolder opens a folder that is really one, on the same mount.
+func strictFolder() unix.OpenHow {
+	return unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY, Resolve: strict}
+}
+
 // maxFolders bounds the open folders that are kept.
 const maxFolders = 64
 
@@ -37,7 +42,7 @@ func (c *folders) open(path string) (int, error) {
 		f.used = c.now
 		return f.fd, nil
 	}
-	fd, err := openat2(int(c.root.dir.Fd()), path, unix.O_RDONLY|unix.O_DIRECTORY, 0, strict)
+	fd, err := openat2(int(c.root.dir.Fd()), path, strictFolder())
 	if errors.Is(err, unix.ENOENT) {
 		fd, err = c.make(path)
 	}
@@ -57,7 +62,7 @@ func (c *folders) make(path string) (int, error) {
 	if err := unix.Mkdirat(up, base(path), 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, err
 	}
-	return openat2(up, base(path), unix.O_RDONLY|unix.O_DIRECTORY, 0, strict)
+	return openat2(up, base(path), strictFolder())
 }
 
 // evict makes room by closing the folder that was not used for longest.

@@ -16,7 +16,7 @@ import (
 type meta struct {
 	uid, gid int
 	mode     uint32
-	mtime    time.Time
+	mtime    unix.Timespec
 	attrs    map[string]string
 	// owner is false when owners are left as they are made.
 	owner bool
@@ -31,7 +31,7 @@ func metaOf(h *tar.Header, unprivileged bool) (m meta, skipped int64, err error)
 	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > top || int64(h.Gid) > top {
 		return m, 0, errs.Newf(errs.Invalid, "archive entry %q has the impossible owner %d:%d", h.Name, h.Uid, h.Gid)
 	}
-	m = meta{uid: h.Uid, gid: h.Gid, mode: uint32(h.Mode) & 0o7777, mtime: h.ModTime, owner: !unprivileged}
+	m = meta{uid: h.Uid, gid: h.Gid, mode: uint32(h.Mode) & 0o7777, mtime: timespec(h.ModTime), owner: !unprivileged}
 	for k, v := range h.PAXRecords {
 		name, ok := strings.CutPrefix(k, paxAttr)
 		if !ok {
@@ -53,7 +53,7 @@ func metaOf(h *tar.Header, unprivileged bool) (m meta, skipped int64, err error)
 // overlay that the tree becomes a layer of, security labels the host's own policy.
 func attrAllowed(name string) bool {
 	switch name {
-	case "security.capability", "system.posix_acl_access", "system.posix_acl_default":
+	case capability, aclAccess, aclDefault:
 		return true
 	}
 	return strings.HasPrefix(name, "user.")
@@ -102,12 +102,16 @@ func attrError(name string, err error) error {
 	return fmt.Errorf("set attribute %s: %w", name, err)
 }
 
-func utimes(dir int, path string, t time.Time, flags int) error {
+func timespec(t time.Time) unix.Timespec {
 	ts, err := unix.TimeToTimespec(t)
 	if err != nil {
-		ts = unix.Timespec{} // a time that the kernel cannot hold is as good as none
+		return unix.Timespec{} // a time that the kernel cannot hold is as good as none
 	}
-	return unix.UtimesNanoAt(dir, path, []unix.Timespec{ts, ts}, flags)
+	return ts
+}
+
+func utimes(dir int, path string, t unix.Timespec, flags int) error {
+	return unix.UtimesNanoAt(dir, path, []unix.Timespec{t, t}, flags)
 }
 
 // harmless tells whether a node is one that every container is given anyway.

@@ -177,7 +177,11 @@ func (r *Root) within(path string, fn func(dir int, base string) error) error {
 }
 
 func (r *Root) openat(path string, flags int, perm os.FileMode, resolve uint64) (*os.File, error) {
-	fd, err := openat2(int(r.dir.Fd()), path, flags, perm, resolve)
+	how := unix.OpenHow{Flags: uint64(flags), Resolve: resolve}
+	if flags&os.O_CREATE != 0 {
+		how.Mode = uint64(sysMode(perm))
+	}
+	fd, err := openat2(int(r.dir.Fd()), path, how)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -185,11 +189,8 @@ func (r *Root) openat(path string, flags int, perm os.FileMode, resolve uint64) 
 }
 
 // openat2 retries when a rename elsewhere in the system kept the kernel from proving that the path stayed inside.
-func openat2(dir int, path string, flags int, perm os.FileMode, resolve uint64) (int, error) {
-	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: resolve}
-	if flags&os.O_CREATE != 0 {
-		how.Mode = uint64(sysMode(perm))
-	}
+func openat2(dir int, path string, how unix.OpenHow) (int, error) {
+	how.Flags |= unix.O_CLOEXEC
 	for range 64 {
 		fd, err := unix.Openat2(dir, path, &how)
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
@@ -223,6 +224,3 @@ func sysMode(m os.FileMode) uint32 {
 	}
 	return bits
 }
-
-// String names the folder.
-func (r *Root) String() string { return fmt.Sprintf("root %s", r.Name()) }
