@@ -1,0 +1,99 @@
+package server
+
+import (
+	"lxd/internal/errs"
+	"lxd/internal/schema"
+)
+
+// errLater is what setting a key ends with whose feature does not exist yet. Taking the value and not acting on it would be worse.
+var errLater = errs.Newf(errs.Invalid, "not yet supported by this server")
+
+// later marks a key whose feature does not exist yet.
+func later(k schema.Key) schema.Key {
+	k.Check = func(string) error { return errLater }
+	return k
+}
+
+// Keys is the table of the server's configuration.
+func Keys() *schema.Schema { return keys }
+
+var keys = schema.New("server",
+	// acme
+	later(schema.Key{Name: "acme.agree_tos", Type: schema.Bool, Default: "false", Short: "Whether the terms of the ACME service are agreed to"}),
+	later(schema.Key{Name: "acme.ca_url", Type: schema.String, Default: "https://acme-v02.api.letsencrypt.org/directory", Short: "Directory URL of the ACME service"}),
+	later(schema.Key{Name: "acme.domain", Type: schema.String, Short: "Domain for which the certificate is asked"}),
+	later(schema.Key{Name: "acme.email", Type: schema.String, Short: "Mail address of the ACME account"}),
+	// cluster
+	later(schema.Key{Name: "cluster.healing_threshold", Type: schema.Integer, Default: "0", Short: "Seconds after which an offline member is evacuated; 0 never does"}),
+	later(schema.Key{Name: "cluster.https_address", Type: schema.String, Local: true, Short: "Address for the traffic between members"}),
+	later(schema.Key{Name: "cluster.images_minimal_replica", Type: schema.Integer, Default: "3", Short: "On how many members an image is kept; -1 is all"}),
+	later(schema.Key{Name: "cluster.join_token_expiry", Type: schema.String, Default: "3H", Short: "How long a join token is valid"}),
+	later(schema.Key{Name: "cluster.max_standby", Type: schema.Integer, Default: "2", Short: "How many members stand by to become voters"}),
+	later(schema.Key{Name: "cluster.max_voters", Type: schema.Integer, Default: "3", Short: "How many members vote; an odd number from 3"}),
+	later(schema.Key{Name: "cluster.offline_threshold", Type: schema.Integer, Default: "20", Short: "Seconds without a sign of life after which a member counts as offline"}),
+	// core
+	later(schema.Key{Name: "core.auth_secret_expiry", Type: schema.String, Default: "1m", Short: "How long a secret for authentication is used before it is replaced"}),
+	later(schema.Key{Name: "core.bgp_address", Type: schema.String, Local: true, Short: "Address of the BGP server"}),
+	later(schema.Key{Name: "core.bgp_asn", Type: schema.String, Default: "0", Short: "Autonomous system number of the BGP server"}),
+	later(schema.Key{Name: "core.bgp_routerid", Type: schema.String, Local: true, Short: "Router identifier of the BGP server"}),
+	later(schema.Key{Name: "core.debug_address", Type: schema.String, Local: true, Short: "Address of the debugging server"}),
+	later(schema.Key{Name: "core.dns_address", Type: schema.String, Local: true, Short: "Address of the authoritative DNS server"}),
+	later(schema.Key{Name: "core.https_address", Type: schema.String, Local: true, Short: "Address on which the API is served to the network"}),
+	later(schema.Key{Name: "core.https_allowed_credentials", Type: schema.Bool, Default: "false", Short: "Whether other web sites may send credentials"}),
+	later(schema.Key{Name: "core.https_allowed_headers", Type: schema.String, Short: "Value of the Access-Control-Allow-Headers header"}),
+	later(schema.Key{Name: "core.https_allowed_methods", Type: schema.String, Short: "Value of the Access-Control-Allow-Methods header"}),
+	later(schema.Key{Name: "core.https_allowed_origin", Type: schema.String, Short: "Value of the Access-Control-Allow-Origin header"}),
+	later(schema.Key{Name: "core.https_trusted_proxy", Type: schema.String, Short: "Addresses of proxies that may announce the client with the PROXY protocol"}),
+	later(schema.Key{Name: "core.metrics_address", Type: schema.String, Local: true, Short: "Address on which the metrics are served"}),
+	later(schema.Key{Name: "core.metrics_authentication", Type: schema.Bool, Default: "true", Short: "Whether the metrics need authentication"}),
+	later(schema.Key{Name: "core.proxy_http", Type: schema.String, Short: "Proxy for outgoing HTTP; the environment's if empty"}),
+	later(schema.Key{Name: "core.proxy_https", Type: schema.String, Short: "Proxy for outgoing HTTPS; the environment's if empty"}),
+	later(schema.Key{Name: "core.proxy_ignore_hosts", Type: schema.String, Short: "Hosts that are reached without a proxy"}),
+	later(schema.Key{Name: "core.remote_token_expiry", Type: schema.String, Default: "15d", Short: "How long a token for adding a client is valid"}),
+	schema.Key{Name: "core.shutdown_timeout", Type: schema.Between(0, 1<<31-1), Default: "5", Short: "Minutes that a shutdown waits for running operations"},
+	later(schema.Key{Name: "core.storage_buckets_address", Type: schema.String, Local: true, Short: "Address of the object storage server"}),
+	later(schema.Key{Name: "core.syslog_socket", Type: schema.Bool, Default: "false", Local: true, Short: "Whether log messages are taken from a syslog socket"}),
+	later(schema.Key{Name: "core.trust_ca_certificates", Type: schema.Bool, Default: "false", Short: "Whether clients signed by the CA are trusted by themselves"}),
+	// images
+	later(schema.Key{Name: "images.auto_update_cached", Type: schema.Bool, Default: "true", Short: "Whether cached images are kept up to date"}),
+	later(schema.Key{Name: "images.auto_update_interval", Type: schema.Integer, Default: "6", Short: "Hours between checks for newer images; 0 never checks"}),
+	later(schema.Key{Name: "images.compression_algorithm", Type: schema.String, Default: "gzip", Short: "Compression of new images"}),
+	later(schema.Key{Name: "images.default_architecture", Type: schema.String, Short: "Architecture of images in a cluster of several architectures"}),
+	later(schema.Key{Name: "images.remote_cache_expiry", Type: schema.Integer, Default: "10", Short: "Days after which an unused cached image is removed"}),
+	// loki
+	later(schema.Key{Name: "loki.api.ca_cert", Type: schema.Blob, Short: "CA certificate of the Loki server"}),
+	later(schema.Key{Name: "loki.api.url", Type: schema.String, Short: "URL of the Loki server"}),
+	later(schema.Key{Name: "loki.auth.password", Type: schema.String, Secret: true, Short: "Password for the Loki server"}),
+	later(schema.Key{Name: "loki.auth.username", Type: schema.String, Short: "User name for the Loki server"}),
+	later(schema.Key{Name: "loki.instance", Type: schema.String, Short: "Name of this server in Loki's events"}),
+	later(schema.Key{Name: "loki.labels", Type: schema.String, Short: "Values that become labels of Loki's log lines"}),
+	later(schema.Key{Name: "loki.loglevel", Type: schema.String, Default: "info", Short: "Least level of messages that are sent to Loki"}),
+	later(schema.Key{Name: "loki.types", Type: schema.String, Default: "lifecycle,logging", Short: "Types of events that are sent to Loki"}),
+	// miscellaneous
+	later(schema.Key{Name: "backups.compression_algorithm", Type: schema.String, Default: "gzip", Short: "Compression of backups"}),
+	later(schema.Key{Name: "instances.migration.stateful", Type: schema.Bool, Default: "false", Short: "Whether new instances can be migrated with their state"}),
+	later(schema.Key{Name: "instances.nic.host_name", Type: schema.OneOf("random", "mac"), Default: "random", Short: "How the host side of a NIC is named"}),
+	later(schema.Key{Name: "maas.api.key", Type: schema.String, Secret: true, Short: "API key of the MAAS server"}),
+	later(schema.Key{Name: "maas.api.url", Type: schema.String, Short: "URL of the MAAS server"}),
+	later(schema.Key{Name: "maas.machine", Type: schema.String, Local: true, Short: "Name of this host in MAAS"}),
+	later(schema.Key{Name: "network.ovn.ca_cert", Type: schema.Blob, Default: "file:/etc/ovn/ovn-central.crt", Short: "CA certificate of the OVN database"}),
+	later(schema.Key{Name: "network.ovn.client_cert", Type: schema.Blob, Default: "file:/etc/ovn/cert_host", Short: "Client certificate for the OVN database"}),
+	later(schema.Key{Name: "network.ovn.client_key", Type: schema.Blob, Default: "file:/etc/ovn/key_host", Secret: true, Short: "Client key for the OVN database"}),
+	later(schema.Key{Name: "network.ovn.integration_bridge", Type: schema.String, Default: "br-int", Short: "Integration bridge of OVN"}),
+	later(schema.Key{Name: "network.ovn.northbound_connection", Type: schema.String, Default: "unix:/var/run/ovn/ovnnb_db.sock", Short: "Connection to OVN's northbound database"}),
+	later(schema.Key{Name: "storage.backups_volume", Type: schema.String, Local: true, Short: "Volume in which backups are kept, as POOL/VOLUME"}),
+	later(schema.Key{Name: "storage.images_volume", Type: schema.String, Local: true, Short: "Volume in which images are kept, as POOL/VOLUME"}),
+	later(schema.Key{Name: "storage.project.<name>.backups_volume", Type: schema.String, Local: true, Short: "Volume in which the project's backups are kept, as POOL/VOLUME"}),
+	later(schema.Key{Name: "storage.project.<name>.images_volume", Type: schema.String, Local: true, Short: "Volume in which the project's images are kept, as POOL/VOLUME"}),
+	later(schema.Key{Name: "user.instances.placement.scriptlet", Type: schema.Blob, Short: "Program in Starlark that chooses the member of a new instance"}),
+	schema.Key{Name: "volatile.uuid", Type: schema.String, Volatile: true, Short: "Identity of this server, made at its first start"},
+	// oidc
+	later(schema.Key{Name: "oidc.audience", Type: schema.String, Short: "Audience that tokens must name"}),
+	later(schema.Key{Name: "oidc.client.id", Type: schema.String, Short: "Client identifier at the OpenID Connect issuer"}),
+	later(schema.Key{Name: "oidc.client.secret", Type: schema.String, Secret: true, Short: "Client secret at the OpenID Connect issuer"}),
+	later(schema.Key{Name: "oidc.groups.claim", Type: schema.String, Short: "Claim of the token that names the groups"}),
+	later(schema.Key{Name: "oidc.issuer", Type: schema.String, Short: "URL of the OpenID Connect issuer"}),
+	later(schema.Key{Name: "oidc.scopes", Type: schema.String, Default: "openid email offline_access profile", Short: "Scopes that are asked of the issuer"}),
+	later(schema.Key{Name: "oidc.session.expiry", Type: schema.String, Default: "1w", Short: "How long a session lasts"}),
+	schema.Key{Name: "user.*", Type: schema.Blob, Short: "Free for the user"},
+)

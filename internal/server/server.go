@@ -1,0 +1,249 @@
+// Package server holds what concerns the server as a whole: its configuration, its description of itself, its warnings.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/event"
+	"lxd/internal/op"
+	"lxd/internal/schema"
+	"lxd/internal/store"
+)
+
+// uuidKey is the key that every PUT must send back as it was.
+const uuidKey = "volatile.uuid"
+
+// Record is one part of the configuration: the one of the whole cluster, or what differs on a member.
+type Record struct {
+	// Member is "" for the part of the whole cluster.
+	Member string            `json:"member,omitempty"`
+	Config map[string]string `json:"config"`
+}
+
+// Records is where the configuration is kept.
+var Records = store.Collection[Record]{Name: "config", Key: func(r Record) string { return recordKey(r.Member) }}
+
+func recordKey(member string) string {
+	if member == "" {
+		return "server"
+	}
+	return "member/" + member
+}
+
+// Service reads and changes the configuration.
+type Service struct {
+	Store store.Store
+	// Location is the name of this member; "" keeps local keys with the others.
+	Location string
+	// Project tells whether a project exists; some keys are about one. Nil knows none.
+	Project func(ctx context.Context, name string) error
+}
+
+// Init makes the server's identity at its first start.
+func (s *Service) Init(ctx context.Context) error {
+	id := newUUID()
+	return s.Store.Update(ctx, func(tx store.Tx) error {
+		r, err := load(tx, "")
+		if err != nil || r.Config[uuidKey] != "" {
+			return err
+		}
+		r.Config = maps.Clone(r.Config)
+		if r.Config == nil {
+			r.Config = map[string]string{}
+		}
+		r.Config[uuidKey] = id
+		return Records.Put(tx, r)
+	})
+}
+
+// Config is the configuration of this member as clients see it: without the keys that are at their default.
+func (s *Service) Config(ctx context.Context) (map[string]string, error) {
+	var all map[string]string
+	err := s.Store.View(ctx, func(tx store.Tx) (err error) {
+		all, err = s.merged(tx)
+		return err
+	})
+	return all, err
+}
+
+// Get is the value of one key, or its default.
+func (s *Service) Get(ctx context.Context, key string) (string, error) {
+	all, err := s.Config(ctx)
+	return keys.Get(all, key), err
+}
+
+// Replace makes config the whole configuration. Every bad key is found before anything changes.
+func (s *Service) Replace(ctx context.Context, config map[string]any) error {
+	next, err := s.check(ctx, config)
+	if err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx store.Tx) error {
+		old, err := s.merged(tx)
+		if err != nil {
+			return err
+		}
+		if old[uuidKey] != next[uuidKey] {
+			return errs.Newf(errs.Invalid, "%s cannot be changed: send it back as %q", uuidKey, old[uuidKey])
+		}
+		if maps.Equal(old, next) {
+			return nil
+		}
+		global, local := split(next)
+		if s.Location == "" {
+			maps.Copy(global, local)
+		} else if err := Records.Put(tx, Record{s.Location, local}); err != nil {
+			return err
+		}
+		tx.Announce(event.Change{Action: api.LifecycleConfigUpdated, Source: "/1.0", Requestor: requestor(ctx)})
+		return Records.Put(tx, Record{"", global})
+	})
+}
+
+func load(tx store.Tx, member string) (Record, error) {
+	r, err := Records.Get(tx, recordKey(member))
+	if errs.Is(err, errs.NotFound) {
+		return Record{Member: member}, nil
+	}
+	return r, err
+}
+
+func (s *Service) merged(tx store.Tx) (map[string]string, error) {
+	global, err := load(tx, "")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	maps.Copy(all, global.Config)
+	if s.Location != "" {
+		local, err := load(tx, s.Location)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, local.Config)
+	}
+	return all, nil
+}
+
+func split(config map[string]string) (global, local map[string]string) {
+	global, local = map[string]string{}, map[string]string{}
+	for name, v := range config {
+		if k, _ := keys.Lookup(name); k.Local {
+			local[name] = v
+			continue
+		}
+		global[name] = v
+	}
+	return global, local
+}
+
+// check returns the values that are not at their default, or says what is wrong with the configuration: the first bad key, how
+// many there are besides, and their names.
+func (s *Service) check(ctx context.Context, config map[string]any) (map[string]string, error) {
+	next := map[string]string{}
+	var first string
+	var others []string
+	for _, name := range slices.Sorted(maps.Keys(config)) {
+		v, why := s.checkOne(ctx, name, config[name])
+		switch {
+		case why == "" && v != "":
+			next[name] = v
+		case why == "":
+		case first == "":
+			first = fmt.Sprintf("Cannot set %q to %q: %s", name, shown(name, config[name]), why)
+		default:
+			others = append(others, fmt.Sprintf("%q", name))
+		}
+	}
+	switch {
+	case first == "":
+		return next, nil
+	case len(others) > 0:
+		first += fmt.Sprintf(" (and %d more errors: %s)", len(others), strings.Join(others, ", "))
+	}
+	return nil, errs.Newf(errs.Invalid, "%s", first)
+}
+
+// checkOne returns the value to keep ("" for none), or why it is refused.
+func (s *Service) checkOne(ctx context.Context, name string, value any) (v, why string) {
+	v, ok := value.(string)
+	if value != nil && !ok {
+		return "", "The value must be a string"
+	}
+	k, known := keys.Lookup(name)
+	if project, about := projectOf(name); about && (s.Project == nil || s.Project(ctx, project) != nil) {
+		known = false
+	}
+	if !known {
+		return "", "Unknown key"
+	}
+	if v == "" || v == k.Default {
+		return "", ""
+	}
+	for _, valid := range []func(string) error{k.Type.OK, k.Check} {
+		if valid == nil {
+			continue
+		}
+		if err := valid(v); err != nil {
+			return "", err.Error()
+		}
+	}
+	return v, ""
+}
+
+// shown keeps secrets out of answers and logs.
+func shown(name string, value any) string {
+	if k, ok := keys.Lookup(name); ok && k.Secret {
+		return "(secret)"
+	}
+	return fmt.Sprint(value)
+}
+
+// projectOf is the project that a key is about.
+func projectOf(key string) (name string, ok bool) {
+	rest, ok := strings.CutPrefix(key, "storage.project.")
+	if !ok {
+		return "", false
+	}
+	i := strings.LastIndexByte(rest, '.')
+	return rest[:max(i, 0)], true
+}
+
+func requestor(ctx context.Context) *api.EventLifecycleRequestor {
+	c := op.CallerOf(ctx)
+	if c == (op.Caller{}) {
+		return nil
+	}
+	return &api.EventLifecycleRequestor{Username: c.Username, Protocol: c.Protocol, Address: c.Address}
+}
+
+// newUUID makes a random UUID.
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// Table is the schema under its group names, as the published tables have them.
+func Table() map[string][]schema.Key {
+	groups := map[string][]schema.Key{}
+	for _, k := range keys.Keys() {
+		if k.Name == "user.*" {
+			continue
+		}
+		group, _, _ := strings.Cut(k.Name, ".")
+		if !slices.Contains([]string{"acme", "cluster", "core", "images", "loki", "oidc"}, group) {
+			group = "miscellaneous"
+		}
+		groups[group] = append(groups[group], k)
+	}
+	return groups
+}
