@@ -1,5 +1,11 @@
 package auth
 
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
 // entitlements holds what can be allowed on each type of entity, as identities with fine-grained rights are given it.
 var entitlements = map[string][]string{
 	"certificate": {
@@ -84,4 +90,16 @@ var entitlements = map[string][]string{
 var owners = map[string]string{
 	"instance_snapshot": "instance", "instance_backup": "instance",
 	"storage_volume_snapshot": "storage_volume", "storage_volume_backup": "storage_volume",
+}
+
+// Entities lists the types of entities that have entitlements.
+func Entities() []string { return slices.Sorted(maps.Keys(entitlements)) }
+
+// Entitlements lists what can be allowed on an entity of that type.
+func Entitlements(entity string) []string { return slices.Clone(entitlements[entity]) }
+
+// InProject tells whether entities of that type belong to a project.
+func InProject(entity string) bool {
+	return strings.HasPrefix(entity, "instance") || strings.HasPrefix(entity, "image") || strings.HasPrefix(entity, "network") ||
+		slices.Contains([]string{"placement_group", "profile", "storage_bucket", "storage_volume"}, entity)
 }

@@ -1,0 +1,130 @@
+package endpoint
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/event"
+	"lxd/internal/rest"
+)
+
+const (
+	// pingEvery keeps proxies from closing a quiet connection, and finds listeners that are gone.
+	pingEvery = 30 * time.Second
+	// writeWithin is how long a listener may take to read one event before it is ended.
+	writeWithin = 10 * time.Second
+)
+
+// Events is the routes of /1.0/events. ping is the time between pings, 0 takes the usual one.
+func Events(source event.Source, ping time.Duration) []rest.Route {
+	if ping == 0 {
+		ping = pingEvery
+	}
+	h := events{source, ping}
+	return []rest.Route{rest.Raw("GET /1.0/events", auth.Authenticated, h.listen)}
+}
+
+type events struct {
+	source event.Source
+	ping   time.Duration
+}
+
+func (h events) listen(w http.ResponseWriter, c *rest.Call) error {
+	f, err := eventFilter(c)
+	if err != nil {
+		return err
+	}
+	if !websocket.IsWebSocketUpgrade(c.Request) {
+		return errs.Newf(errs.Invalid, "events come over a websocket: send the Upgrade header")
+	}
+	// The default check refuses pages of other origins.
+	conn, err := (&websocket.Upgrader{}).Upgrade(w, c.Request, nil)
+	if err != nil {
+		return nil // answered by Upgrade
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	go watchPeer(conn, 2*h.ping+writeWithin, cancel)
+	h.feed(ctx, conn, h.source.Listen(ctx, f))
+	return nil
+}
+
+// eventFilter reads what the caller wants and checks that it may have it.
+func eventFilter(c *rest.Call) (event.Filter, error) {
+	f := event.Filter{Project: c.Project, AllProjects: c.AllProjects}
+	o := auth.Object{URL: "/1.0/projects/" + url.PathEscape(c.Project)}
+	server := auth.Can("server", "can_view_events").Check(c.Caller, auth.Object{URL: "/1.0"})
+	if server != nil {
+		if err := auth.Can("project", "can_view_events").Check(c.Caller, o); err != nil || c.AllProjects {
+			return f, server
+		}
+	}
+	for typ := range strings.SplitSeq(c.Param("type"), ",") {
+		if typ = strings.TrimSpace(typ); typ == "" {
+			continue
+		}
+		if !slices.Contains(event.Types(), typ) {
+			return f, errs.Newf(errs.Invalid, "event type %q: must be one of %s", typ, strings.Join(event.Types(), ", "))
+		}
+		if server != nil && ofServer(typ) {
+			return f, server
+		}
+		f.Types = append(f.Types, typ)
+	}
+	if f.Types == nil && server != nil {
+		f.Types = slices.DeleteFunc(event.Types(), ofServer)
+	}
+	return f, nil
+}
+
+// ofServer tells whether events of that type are about the server as a whole.
+func ofServer(typ string) bool { return typ == event.Logging || typ == event.OVN }
+
+// watchPeer reads what the listener sends, which is nothing but answers to pings, until it is gone.
+func watchPeer(conn *websocket.Conn, patience time.Duration, gone func()) {
+	defer gone()
+	conn.SetReadLimit(4 << 10)
+	alive := func(string) error { return conn.SetReadDeadline(time.Now().Add(patience)) }
+	conn.SetPongHandler(alive)
+	_ = alive("")
+	for {
+		if _, _, err := conn.NextReader(); err != nil {
+			return
+		}
+	}
+}
+
+// feed sends events until the listener is gone, is too slow, or a write fails.
+func (h events) feed(ctx context.Context, conn *websocket.Conn, from <-chan api.Event) {
+	ping := time.NewTicker(h.ping)
+	defer ping.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ev, ok := <-from:
+			if !ok {
+				say := websocket.FormatCloseMessage(websocket.ClosePolicyViolation, "too slow: events were lost")
+				_ = conn.WriteControl(websocket.CloseMessage, say, time.Now().Add(writeWithin))
+				return
+			}
+			if conn.SetWriteDeadline(time.Now().Add(writeWithin)) != nil || conn.WriteJSON(ev) != nil {
+				return
+			}
+		case <-ping.C:
+			if conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWithin)) != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package endpoint
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/rest"
+)
+
+// Daemon is what the routes of /internal ask of the process.
+type Daemon interface {
+	// Await returns when the daemon is ready, or fails with Unavailable when ctx ends first or the daemon is shutting down.
+	Await(ctx context.Context) error
+	// Shutdown stops everything but the answer to the caller; exit, called once that is sent, ends the process. With force it
+	// does not wait for operations. It fails with Conflict while another shutdown is under way.
+	Shutdown(ctx context.Context, force bool) (exit func(), err error)
+}
+
+// Internal is the routes of /internal, which this server's own commands use.
+func Internal(d Daemon) []rest.Route {
+	h := internal{d}
+	admin := auth.Can("server", "admin")
+	return []rest.Route{
+		rest.Sync("GET /internal/ready", admin, h.ready).Global(),
+		rest.Raw("PUT /internal/shutdown", admin, h.shutdown).Global(),
+	}
+}
+
+type internal struct{ d Daemon }
+
+// ready waits as long as the caller says: not at all without a timeout, without limit when it is 0.
+func (h internal) ready(ctx context.Context, c *rest.Call, _ rest.None) (none rest.None, err error) {
+	limit := time.Duration(0)
+	if t := c.Param("timeout"); t != "" {
+		n, err := strconv.ParseUint(t, 10, 31)
+		if err != nil {
+			return none, errs.Newf(errs.Invalid, "timeout %q: must be a number of seconds", t)
+		}
+		if n == 0 {
+			return none, h.d.Await(ctx)
+		}
+		limit = time.Duration(n) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return none, h.d.Await(ctx)
+}
+
+// shutdown answers when everything has stopped, and only then lets the process end.
+func (h internal) shutdown(w http.ResponseWriter, c *rest.Call) error {
+	exit, err := h.d.Shutdown(context.WithoutCancel(c.Context()), c.Flag("force"))
+	if errs.Is(err, errs.Conflict) {
+		return rest.WithStatus(http.StatusTooManyRequests, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer exit()
+	b, err := rest.Result(rest.None{}, nil)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	if f, ok := w.(http.Flusher); ok {
+		f.Flush()
+	}
+	return nil
+}

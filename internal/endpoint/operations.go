@@ -1,0 +1,159 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/subtle"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/op"
+	"lxd/internal/rest"
+)
+
+// Operations is the routes of /1.0/operations. An operation is found by its id alone, whatever the project of the call.
+func Operations(ops *op.Manager) []rest.Route {
+	h := operations{ops}
+	wait := rest.Raw("GET /1.0/operations/{id}/wait", auth.Public, h.wait).Global()
+	wait.Out = reflect.TypeFor[api.Operation]()
+	return []rest.Route{
+		rest.Get("GET /1.0/operations", auth.Authenticated, h.list),
+		rest.Get("GET /1.0/operations/{id}", auth.Authenticated, h.get).Global(),
+		rest.Sync("DELETE /1.0/operations/{id}", auth.Authenticated, h.cancel).Global(),
+		wait,
+		rest.Raw("GET /1.0/operations/{id}/websocket", auth.Public, h.websocket).Global(),
+	}
+}
+
+type operations struct{ ops *op.Manager }
+
+// list groups the operations by status: URLs, or with recursion the operations themselves.
+func (h operations) list(_ context.Context, c *rest.Call) (map[string][]any, any, error) {
+	project := c.Project
+	if c.AllProjects {
+		project = ""
+	}
+	may := auth.Can("project", "can_view_operations")
+	groups := map[string][]any{}
+	for _, o := range h.ops.List(project) {
+		if !h.own(c, o) && !may.Sees(c.Caller, auth.Object{URL: "/1.0/projects/" + url.PathEscape(o.Project())}) {
+			continue
+		}
+		a := o.API()
+		status := strings.ToLower(a.Status)
+		if c.Recursion > 0 {
+			groups[status] = append(groups[status], a)
+			continue
+		}
+		groups[status] = append(groups[status], o.URL())
+	}
+	return groups, nil, nil
+}
+
+// own tells whether the caller started the operation.
+func (h operations) own(c *rest.Call, o *op.Operation) bool {
+	return o.Caller().Username == c.Caller.Name && o.Caller().Protocol == string(c.Caller.Kind)
+}
+
+func (h operations) get(_ context.Context, c *rest.Call) (api.Operation, any, error) {
+	o, err := h.ops.Get(c.PathValue("id"))
+	if err != nil {
+		return api.Operation{}, nil, err
+	}
+	return o.API(), nil, nil
+}
+
+// cancel is for who started the operation, and for who may edit the server.
+func (h operations) cancel(ctx context.Context, c *rest.Call, _ rest.None) (none rest.None, err error) {
+	o, err := h.ops.Get(c.PathValue("id"))
+	if err != nil {
+		return none, err
+	}
+	if !h.own(c, o) {
+		if err := auth.Can("server", "can_edit").Check(c.Caller, auth.Object{URL: "/1.0"}); err != nil {
+			return none, err
+		}
+	}
+	return none, o.Cancel(ctx)
+}
+
+// wait sends its header at once, so that the result travels in the body alone: a failed operation is an error under HTTP 200.
+func (h operations) wait(w http.ResponseWriter, c *rest.Call) error {
+	timeout := -1
+	if t := c.Param("timeout"); t != "" {
+		var err error
+		if timeout, err = strconv.Atoi(t); err != nil {
+			return errs.Newf(errs.Internal, "timeout %q: must be a number of seconds", t)
+		}
+	}
+	o, err := h.waitable(c)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	if f, ok := w.(http.Flusher); ok {
+		f.Flush()
+	}
+	b, err := rest.Result(h.await(c.Context(), o, timeout))
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
+
+// waitable finds the operation; callers that are not trusted must know a secret of it.
+func (h operations) waitable(c *rest.Call) (*op.Operation, error) {
+	o, err := h.ops.Get(c.PathValue("id"))
+	if c.Caller.Trusted() {
+		return o, err
+	}
+	if err != nil || !knows(o, c.Param("secret")) {
+		return nil, errs.Newf(errs.Forbidden, "not authorized: the server does not trust this client and the secret does not match")
+	}
+	return o, nil
+}
+
+// knows tells whether secret is one of the operation's. Secrets are the long texts of its metadata.
+func knows(o *op.Operation, secret string) bool {
+	found := 0
+	for _, v := range o.API().Metadata {
+		if s, ok := v.(string); ok && len(s) >= 32 {
+			found |= subtle.ConstantTimeCompare([]byte(s), []byte(secret))
+		}
+	}
+	return found == 1
+}
+
+// await returns the ended operation, or why there is none: its own error, or that time is up.
+func (h operations) await(ctx context.Context, o *op.Operation, timeout int) (any, error) {
+	if timeout >= 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Second)
+		defer cancel()
+	}
+	select {
+	case <-o.Done():
+	case <-ctx.Done():
+		return nil, errs.Newf(errs.Internal, "operation %s has not ended within %d seconds: it goes on", o.ID(), timeout)
+	}
+	if err := o.Wait(ctx); err != nil {
+		return nil, err
+	}
+	return o.API(), nil
+}
+
+func (h operations) websocket(w http.ResponseWriter, c *rest.Call) error {
+	o, err := h.ops.Get(c.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return o.Connect(w, c.Request)
+}

@@ -1,0 +1,89 @@
+package endpoint
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/rest"
+	"lxd/internal/server"
+)
+
+// Server is the routes of / and /1.0.
+func Server(svc *server.Service, facts server.Facts) []rest.Route {
+	h := serverRoutes{svc, facts}
+	get := rest.Get("GET /1.0", auth.Public, h.get)
+	get.Out = reflect.TypeFor[api.Server]()
+	edit := rest.Edit("/1.0", auth.Can("server", "can_edit"), rest.Editor[api.ServerPut]{Load: h.load, Save: h.save})
+	return append(edit, get, rest.Raw("GET /", auth.Public, h.root).Global())
+}
+
+type serverRoutes struct {
+	svc   *server.Service
+	facts server.Facts
+}
+
+// root lists the versions of the API; browsers are sent to the user interface.
+func (h serverRoutes) root(w http.ResponseWriter, c *rest.Call) error {
+	if strings.HasPrefix(c.UserAgent(), "Mozilla") {
+		http.Redirect(w, c.Request, "/ui/", http.StatusMovedPermanently)
+		return nil
+	}
+	b, err := rest.Result([]string{"/1.0"}, nil)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(b)
+	return err
+}
+
+// get shows untrusted callers only what they need to choose how to prove themselves.
+func (h serverRoutes) get(ctx context.Context, c *rest.Call) (any, any, error) {
+	config, err := h.config(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	open := api.ServerUntrusted{
+		APIExtensions: api.Advertised(), APIStatus: "stable", APIVersion: "1.0", Auth: "untrusted", AuthMethods: []string{"tls", "bearer"},
+		ClientCertificate: c.TLS != nil && len(c.TLS.PeerCertificates) > 0, Config: map[string]any{},
+	}
+	if open.APIExtensions == nil {
+		open.APIExtensions = []string{}
+	}
+	if !c.Caller.Trusted() {
+		if v, ok := config["user.microcloud"]; ok {
+			open.Config["user.microcloud"] = v
+		}
+		return open, nil, nil
+	}
+	open.Auth = "trusted"
+	if auth.Can("server", "can_edit").Check(c.Caller, auth.Object{URL: "/1.0"}) == nil {
+		open.Config = config
+	}
+	env, err := h.facts.Environment(ctx, c.Project)
+	return api.Server{
+		ServerUntrusted: open, AuthUserName: c.Caller.Name, AuthUserMethod: string(c.Caller.Kind), Environment: env,
+	}, open.Config, err
+}
+
+func (h serverRoutes) config(ctx context.Context) (map[string]any, error) {
+	config, err := h.svc.Config(ctx)
+	all := make(map[string]any, len(config))
+	for k, v := range config {
+		all[k] = v
+	}
+	return all, err
+}
+
+func (h serverRoutes) load(ctx context.Context, _ *rest.Call) (api.ServerPut, any, error) {
+	config, err := h.config(ctx)
+	return api.ServerPut{Config: config}, config, err
+}
+
+func (h serverRoutes) save(ctx context.Context, _ *rest.Call, next api.ServerPut) error {
+	return h.svc.Replace(ctx, next.Config)
+}

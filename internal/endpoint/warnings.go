@@ -1,0 +1,65 @@
+package endpoint
+
+import (
+	"context"
+	"iter"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/rest"
+	"lxd/internal/server"
+	"lxd/internal/store"
+)
+
+// Warnings is the routes of /1.0/warnings.
+func Warnings(svc *server.Service) []rest.Route {
+	h := warnings{svc}
+	view, edit := auth.Can("server", "can_view_warnings"), auth.Can("server", "can_edit")
+	return append(
+		rest.Edit("/1.0/warnings/{id}", edit, rest.Editor[api.WarningPut]{Load: h.load, Save: h.save}),
+		rest.List("GET /1.0/warnings", view, h.list).NullEmpty(),
+		rest.Get("GET /1.0/warnings/{id}", view, h.get),
+		rest.Sync("DELETE /1.0/warnings/{id}", edit, h.remove),
+	)
+}
+
+type warnings struct{ svc *server.Service }
+
+func (h warnings) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Warning], error] {
+	return func(yield func(rest.Item[api.Warning], error) bool) {
+		// A list that ends early is no error of the view.
+		_ = h.svc.Store.View(ctx, func(tx store.Tx) error {
+			for w, err := range server.Warnings.All(tx, "") {
+				if c.Param("project") != "" && w.Project != c.Project {
+					continue
+				}
+				it := rest.Item[api.Warning]{URL: "/1.0/warnings/" + w.UUID, Value: func(int) api.Warning { return w }}
+				if !yield(it, err) {
+					break
+				}
+			}
+			return nil
+		})
+	}
+}
+
+func (h warnings) get(ctx context.Context, c *rest.Call) (w api.Warning, etag any, err error) {
+	err = h.svc.Store.View(ctx, func(tx store.Tx) error {
+		w, err = server.Warnings.Get(tx, c.PathValue("id"))
+		return err
+	})
+	return w, nil, err
+}
+
+func (h warnings) load(ctx context.Context, c *rest.Call) (api.WarningPut, any, error) {
+	w, _, err := h.get(ctx, c)
+	return w.Writable(), nil, err
+}
+
+func (h warnings) save(ctx context.Context, c *rest.Call, next api.WarningPut) error {
+	return h.svc.SetWarning(ctx, c.PathValue("id"), next.Status)
+}
+
+func (h warnings) remove(ctx context.Context, c *rest.Call, _ rest.None) (none rest.None, err error) {
+	return none, h.svc.DeleteWarning(ctx, c.PathValue("id"))
+}
