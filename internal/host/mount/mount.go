@@ -1,0 +1,134 @@
+// Package mount makes and undoes mounts through the kernel's own interface, without running a program.
+package mount
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Tree is a mount, or a tree of them, that is attached nowhere yet. It vanishes when it is closed before Attach.
+type Tree struct{ fd int }
+
+// Open clones the mount at path (with all below it, if deep) from that folder or file on. Path's last part must not be a link.
+func Open(path string, deep bool) (*Tree, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_SYMLINK_NOFOLLOW)
+	if deep {
+		flags |= unix.AT_RECURSIVE
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, flags)
+	if err != nil {
+		return nil, &os.PathError{Op: "clone mount", Path: path, Err: err}
+	}
+	return &Tree{fd}, nil
+}
+
+// Fd is the descriptor of the tree's top folder, for calls that take one.
+func (t *Tree) Fd() int { return t.fd }
+
+// Close lets go of the tree; once attached it stays where it is.
+func (t *Tree) Close() error { return unix.Close(t.fd) }
+
+// Private keeps mounts and unmounts below the tree from reaching other mount namespaces, and theirs from reaching it.
+func (t *Tree) Private() error {
+	return t.set(unix.MountAttr{Propagation: unix.MS_PRIVATE}, "make private")
+}
+
+// Map shows the files of the tree with the owners that the user namespace gives to theirs.
+func (t *Tree) Map(userns *os.File) error {
+	return t.set(unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns.Fd())}, "map the owners of")
+}
+
+func (t *Tree) set(a unix.MountAttr, what string) error {
+	err := unix.MountSetattr(t.fd, "", unix.AT_EMPTY_PATH, &a)
+	if err != nil {
+		return &os.PathError{Op: what, Path: "mount", Err: err}
+	}
+	return nil
+}
+
+// Attach shows the tree at path, which must exist and be no link.
+func (t *Tree) Attach(path string) error {
+	err := unix.MoveMount(t.fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if err != nil {
+		return &os.PathError{Op: "mount", Path: path, Err: err}
+	}
+	return nil
+}
+
+// Bind shows the folder or file from at to, with what is mounted below it.
+func Bind(from, to string) error {
+	t, err := Open(from, true)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return t.Attach(to)
+}
+
+// Move takes the mount at from to to.
+func Move(from, to string) error {
+	if err := unix.MoveMount(unix.AT_FDCWD, from, unix.AT_FDCWD, to, 0); err != nil {
+		return &os.PathError{Op: "move mount to", Path: to, Err: err}
+	}
+	return nil
+}
+
+// Unmount takes away everything that is mounted at path itself. Path's last part is not followed; one where nothing is mounted, or that
+// does not exist, is no error. What still uses the mount keeps it until it ends, but no longer finds it by name.
+func Unmount(path string) error {
+	for {
+		err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EBUSY) {
+			err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+		}
+		switch {
+		case err == nil, errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+			return nil
+		}
+		return &os.PathError{Op: "unmount", Path: path, Err: err}
+	}
+}
+
+// At tells whether something is mounted at path. A missing path has nothing.
+func At(path string) (bool, error) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return false, nil
+	case err != nil:
+		return false, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}
+
+// Release takes away what is mounted at path, like Unmount, but does not wait until the file system has written everything to disk: it
+// returns when nothing is found at path any more, and flushed is closed when the rest is done too.
+func Release(path string) (flushed <-chan struct{}, err error) {
+	done := make(chan struct{})
+	there, err := At(path)
+	if err != nil || !there {
+		close(done)
+		return done, err
+	}
+	failed := make(chan error, 1)
+	go func() {
+		defer close(done)
+		failed <- Unmount(path)
+	}()
+	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 5*time.Millisecond) {
+		select {
+		case err := <-failed:
+			return done, err
+		case <-time.After(wait):
+		}
+		if there, err := At(path); err != nil || !there {
+			return done, err
+		}
+	}
+}
