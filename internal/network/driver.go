@@ -43,8 +43,9 @@ type Driver interface {
 	// Name is the wire name, such as "bridge".
 	Name() string
 	Keys() *schema.Schema
-	// Fill returns cfg with automatic values ("auto" subnets, default keys of a new network) decided.
-	Fill(ctx context.Context, name string, cfg map[string]string) (map[string]string, error)
+	// Fill returns a copy of cfg with "auto" values decided and, for a fresh network, default keys added; it fails with Invalid on
+	// keys that cannot work together. It has no effects.
+	Fill(ctx context.Context, name string, cfg map[string]string, fresh bool) (map[string]string, error)
 	// Up makes the host match n, as a whole; it is idempotent and repairs.
 	Up(ctx context.Context, n Net) error
 	// Down removes n from the host; a missing one is no error.
@@ -70,7 +71,7 @@ type State struct {
 
 // Lease is one address handed out.
 type Lease struct {
-	Hostname, Hwaddr, Address string
+	Project, Hostname, Hwaddr, Address string
 	// Type is "dynamic", "static", "gateway" …
 	Type    string
 	Expires time.Time
