@@ -26,6 +26,9 @@ func Main(m Runner) {
 	if os.Getenv(inside) == "" {
 		os.Exit(again())
 	}
+	if os.Getpid() != 1 { // a worker of a fuzz test, started by the program inside
+		os.Exit(m.Run())
+	}
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "prepare the test's namespaces:", err)
 		os.Exit(1)

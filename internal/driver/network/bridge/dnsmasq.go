@@ -158,17 +158,27 @@ func hostLine(keys *schema.Schema, n network.Net, p network.Port) (string, error
 	if keys.Get(n.Config, "dns.mode") != "none" {
 		name := p.Instance
 		if p.Project != "" && p.Project != "default" { // names of other projects may be the same
-			name += "." + p.Project + "." + keys.Get(n.Config, "dns.domain")
+			name += "-" + strings.Map(hostnameRune, p.Project)
 		}
-		if err := domain(name); err != nil {
-			return "", errs.Newf(errs.Invalid, "%q cannot have a DNS name: it %w", name, err)
+		if domain(p.Instance) != nil || strings.Contains(p.Instance, ".") {
+			return "", errs.Newf(errs.Invalid, "%q cannot be a DNS name: use letters, digits and hyphens, or set dns.mode=none", p.Instance)
 		}
-		parts = append(parts, name)
+		if len(name) <= maxLabel { // a longer one can only be left out
+			parts = append(parts, name)
+		}
 	}
 	if len(parts) == 1 {
 		return "", nil
 	}
 	return strings.Join(parts, ",") + "\n", nil
+}
+
+// hostnameRune turns what a project's name may hold and a DNS label may not into a hyphen.
+func hostnameRune(r rune) rune {
+	if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+		return r
+	}
+	return '-'
 }
 
 // identity is whom dnsmasq becomes once it has its sockets: someone with as few rights as there is.

@@ -14,6 +14,8 @@ import (
 const (
 	minMTU = 1280
 	maxMTU = 65535
+	// maxLabel is the longest part of a domain name.
+	maxLabel = 63
 )
 
 // keys are the configuration keys of a bridge. Those of parts that this driver lacks are declared, so that using one says so.
@@ -197,7 +199,7 @@ func leaseTime(v string) error {
 func domain(v string) error {
 	for label := range strings.SplitSeq(v, ".") {
 		bad := strings.Trim(strings.ToLower(label), "abcdefghijklmnopqrstuvwxyz0123456789-_") != ""
-		if label == "" || len(label) > 63 || bad || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
+		if label == "" || len(label) > maxLabel || bad || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
 			return errors.New("must be a domain name such as lxd or example.net")
 		}
 	}
