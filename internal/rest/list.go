@@ -8,7 +8,6 @@ import (
 	"iter"
 	"net/http"
 	"strings"
-	"sync"
 
 	"lxd/internal/auth"
 	"lxd/internal/errs"
@@ -102,8 +101,8 @@ func quote(s string) []byte {
 	return b
 }
 
-// chunks are the buffers that join small parts into writes worth a system call.
-var chunks = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 64<<10) }}
+// chunk is the size of the buffers that join small parts into writes worth a system call.
+const chunk = 64 << 10
 
 // list sends the parts as they are; kept JSON goes from memory to the connection.
 func (s *Server) list(w http.ResponseWriter, c *Call, parts [][]byte) error {
@@ -116,8 +115,11 @@ func (s *Server) list(w http.ResponseWriter, c *Call, parts [][]byte) error {
 	}
 	body := s.open(w, c, size)
 	defer body.Close()
-	out := chunks.Get().(*bufio.Writer)
-	defer chunks.Put(out)
+	out, ok := s.chunks.Get().(*bufio.Writer)
+	if !ok {
+		out = bufio.NewWriterSize(nil, chunk)
+	}
+	defer s.chunks.Put(out)
 	out.Reset(body)
 	writeParts(out, parts, c.route.nullEmpty)
 	_ = out.Flush() // a client that went away needs no answer

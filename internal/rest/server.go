@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,8 +43,9 @@ type Server struct {
 	// Forward hands a call to another member; nil is for servers that have none.
 	Forward func(w http.ResponseWriter, r *http.Request, member string)
 
-	phase atomic.Int32
-	edits stripes
+	phase  atomic.Int32
+	edits  stripes
+	chunks sync.Pool // of *bufio.Writer
 }
 
 // SetPhase says what may be answered from now on. A Server begins as Starting.
