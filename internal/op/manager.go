@@ -169,7 +169,8 @@ func (m *Manager) run(o *Operation) {
 // work journals, runs and rolls back; nothing of the operation is left running when it returns.
 func (m *Manager) work(o *Operation) error {
 	t := &Task{o: o}
-	err := m.record(o.ctx, o)
+	// A write that is cancelled midway may have happened or not, so this one never is.
+	err := m.record(context.WithoutCancel(o.ctx), o)
 	if err == nil {
 		err = t.run()
 	}
@@ -199,9 +200,14 @@ func (t *Task) run() (err error) {
 	defer t.Unwind(t.o.ctx, &err)
 	if t.o.spec.Run == nil {
 		<-t.o.ctx.Done()
+	}
+	if t.o.ctx.Err() != nil {
 		return context.Cause(t.o.ctx)
 	}
-	return t.o.spec.Run(t.o.ctx, t)
+	if err = t.o.spec.Run(t.o.ctx, t); err == context.Canceled {
+		err = context.Cause(t.o.ctx) // says who stopped it
+	}
+	return err
 }
 
 // outcome is the final status: work that fails after it was told to stop counts as cancelled.
