@@ -1,0 +1,126 @@
+package endpoint
+
+import (
+	"context"
+	"iter"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/instance"
+	"lxd/internal/op"
+	"lxd/internal/rest"
+)
+
+// Instances is the routes of /1.0/instances, but for those of parts of an instance. at places calls about one instance.
+func Instances(svc *instance.Service, at rest.Placement) []rest.Route {
+	h := instances{svc}
+	const one = "/1.0/instances/{name}"
+	edit := rest.Editor[api.InstancePut]{Load: h.load, Save: h.saveNow, SaveAsync: h.save, PatchSync: true}
+	routes := append([]rest.Route{
+		rest.Get("GET "+one, auth.Can("instance", "can_view"), h.get).Strict(),
+		rest.Async("POST "+one, auth.Can("instance", "can_edit"), h.rename),
+		rest.Async("DELETE "+one, auth.Can("instance", "can_delete"), h.remove),
+	}, rest.Edit(one, auth.Can("instance", "can_edit"), edit)...)
+	return append(placed(routes, at),
+		rest.List("GET /1.0/instances", auth.Can("instance", "can_view"), h.list).Strict(),
+		rest.Async("POST /1.0/instances", auth.Can("project", "can_create_instances"), h.create),
+		rest.Async("PUT /1.0/instances", auth.Can("project", "can_operate_instances"), h.setStates))
+}
+
+// placed places all routes of a table.
+func placed(routes []rest.Route, at rest.Placement) []rest.Route {
+	for i := range routes {
+		routes[i] = routes[i].On(at)
+	}
+	return routes
+}
+
+type instances struct{ svc *instance.Service }
+
+// named is the instance that the path names.
+func named(c *rest.Call) (string, error) {
+	name := c.PathValue("name")
+	return name, instance.CheckPath(name)
+}
+
+func (h instances) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[any], error] {
+	fields, err := instance.ParseFields(c.Fields)
+	q := instance.Query{Project: c.Project, All: c.AllProjects, Type: c.Param("instance-type"), Depth: c.Recursion, Fields: fields}
+	return func(yield func(rest.Item[any], error) bool) {
+		if err != nil {
+			yield(rest.Item[any]{}, err)
+			return
+		}
+		for sh, err := range h.svc.List(ctx, q) {
+			if err != nil {
+				yield(rest.Item[any]{}, err)
+				return
+			}
+			if !yield(rest.Item[any]{URL: sh.URL, Value: sh.Value, JSON: sh.JSON}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (h instances) create(ctx context.Context, c *rest.Call, in api.InstancesPost) (op.Spec, error) {
+	if c.Target() != "" {
+		return op.Spec{}, errs.Newf(errs.Invalid, "target %q: this server is not clustered, leave the target out", c.Target())
+	}
+	return h.svc.Create(ctx, c.Project, in)
+}
+
+func (h instances) get(ctx context.Context, c *rest.Call) (any, any, error) {
+	name, err := named(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Recursion == 0 {
+		return h.svc.Get(ctx, c.Project, name)
+	}
+	fields, err := instance.ParseFields(c.Fields)
+	if err != nil {
+		return nil, nil, err
+	}
+	return h.svc.Full(ctx, c.Project, name, fields)
+}
+
+func (h instances) load(ctx context.Context, c *rest.Call) (api.InstancePut, any, error) {
+	name, err := named(c)
+	if err != nil {
+		return api.InstancePut{}, nil, err
+	}
+	return h.svc.Writable(ctx, c.Project, name)
+}
+
+func (h instances) save(ctx context.Context, c *rest.Call, next api.InstancePut) (op.Spec, error) {
+	return h.svc.Update(ctx, c.Project, c.PathValue("name"), next)
+}
+
+func (h instances) saveNow(ctx context.Context, c *rest.Call, next api.InstancePut) error {
+	return h.svc.UpdateNow(ctx, c.Project, c.PathValue("name"), next)
+}
+
+func (h instances) rename(ctx context.Context, c *rest.Call, in api.InstancePost) (op.Spec, error) {
+	name, err := named(c)
+	if err != nil {
+		return op.Spec{}, err
+	}
+	return h.svc.Rename(ctx, c.Project, name, in)
+}
+
+func (h instances) remove(ctx context.Context, c *rest.Call, _ rest.None) (op.Spec, error) {
+	name, err := named(c)
+	if err != nil {
+		return op.Spec{}, err
+	}
+	return h.svc.Delete(ctx, c.Project, name, c.Flag("force"))
+}
+
+func (h instances) setStates(ctx context.Context, c *rest.Call, in statesPut) (op.Spec, error) {
+	if in.State == nil {
+		return op.Spec{}, errs.Newf(errs.Invalid, "the state is missing: send {\"state\": {\"action\": ...}}")
+	}
+	return h.svc.SetStates(ctx, c.Project, api.InstanceStatePut(*in.State))
+}

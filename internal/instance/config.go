@@ -1,0 +1,147 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"lxd/internal/schema"
+)
+
+// errNotYet is why a key that would promise something that the server does not do is refused.
+var errNotYet = errors.New("this is not supported yet by this server: leave it unset")
+
+// seconds is a whole number of seconds that is not negative.
+var seconds = schema.Between(0, 1<<31-1)
+
+// notYet refuses any value.
+func notYet(string) error { return errNotYet }
+
+// onlyOff accepts a value that asks for nothing.
+func onlyOff(v string) error {
+	if schema.IsFalse(v) {
+		return nil
+	}
+	return errNotYet
+}
+
+// onlyOn accepts a value that asks for what the server always does.
+func onlyOn(v string) error {
+	if schema.IsTrue(v) {
+		return nil
+	}
+	return errNotYet
+}
+
+// only accepts one value.
+func only(want string) func(string) error {
+	return func(v string) error {
+		if v == want {
+			return nil
+		}
+		return errNotYet
+	}
+}
+
+// checkCPU accepts a count ("2") or a set ("0-3", "1,5").
+func checkCPU(v string) error {
+	if n, err := strconv.Atoi(v); err == nil && n > 0 {
+		return nil
+	}
+	if !strings.ContainsAny(v, ",-") {
+		return errors.New("must be a number of CPUs such as 2, or a set such as 0-3 or 1,5")
+	}
+	_, err := parseSet(v)
+	return err
+}
+
+// parseSet reads a kernel CPU list.
+func parseSet(v string) (cpus []int, err error) {
+	for part := range strings.SplitSeq(v, ",") {
+		low, high, ok := strings.Cut(part, "-")
+		if !ok {
+			high = low
+		}
+		from, err1 := strconv.Atoi(low)
+		to, err2 := strconv.Atoi(high)
+		if err1 != nil || err2 != nil || from < 0 || to < from || to > maxCPU {
+			return nil, fmt.Errorf("%q is not a CPU or a range of CPUs from 0 to %d", part, maxCPU)
+		}
+		for c := from; c <= to; c++ {
+			cpus = append(cpus, c)
+		}
+	}
+	return cpus, nil
+}
+
+// maxCPU bounds what a set may name, so that a typing error does not make a huge list.
+const maxCPU = 8191
+
+// checkAllowance accepts "50%" and "25ms/100ms".
+func checkAllowance(v string) error {
+	_, err := parseAllowance(v)
+	return err
+}
+
+// allowance is a share of CPU time: percent when others want it too, or quota of period (in microseconds) always.
+type allowance struct{ percent, quota, period int64 }
+
+func parseAllowance(v string) (allowance, error) {
+	bad := errors.New("must be a percentage such as 50%, or a time per period such as 25ms/100ms")
+	if p, ok := strings.CutSuffix(v, "%"); ok {
+		n, err := strconv.ParseInt(p, 10, 64)
+		if err != nil || n < 1 || n > 100 {
+			return allowance{}, bad
+		}
+		return allowance{percent: n}, nil
+	}
+	q, p, ok := strings.Cut(v, "/")
+	quota, err1 := milliseconds(q)
+	period, err2 := milliseconds(p)
+	if !ok || err1 != nil || err2 != nil {
+		return allowance{}, bad
+	}
+	return allowance{quota: quota * 1000, period: period * 1000}, nil
+}
+
+func milliseconds(v string) (int64, error) {
+	n, err := strconv.ParseInt(strings.TrimSuffix(v, "ms"), 10, 64)
+	if err != nil || n < 1 || n > 1000 || !strings.HasSuffix(v, "ms") {
+		return 0, errors.New("must be from 1ms to 1000ms")
+	}
+	return n, nil
+}
+
+// checkMemory accepts a size or a percentage.
+func checkMemory(v string) error {
+	_, err := parseMemory(v, 100)
+	return err
+}
+
+// parseMemory reads a size, or a percentage of total, in bytes.
+func parseMemory(v string, total int64) (int64, error) {
+	if p, ok := strings.CutSuffix(v, "%"); ok {
+		n, err := strconv.ParseInt(p, 10, 64)
+		if err != nil || n < 1 || n > 100 {
+			return 0, errors.New("must be a size such as 512MiB, or a percentage from 1% to 100%")
+		}
+		return total / 100 * n, nil
+	}
+	n, err := schema.ParseSize(v)
+	if err == nil && n == 0 {
+		err = errors.New("must be more than 0")
+	}
+	return n, err
+}
+
+// checkExpiry accepts numbers with the units M H d w m y, separated by spaces.
+func checkExpiry(v string) error {
+	for part := range strings.FieldsSeq(v) {
+		n, err := strconv.Atoi(part[:len(part)-1])
+		if err != nil || n < 0 || !strings.ContainsAny(part[len(part)-1:], "MHdwmy") {
+			return fmt.Errorf("%q must be a number and one of M, H, d, w, m, y, such as 12H", part)
+		}
+	}
+	return nil
+}

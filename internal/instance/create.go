@@ -1,0 +1,323 @@
+package instance
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/op"
+	"lxd/internal/profile"
+	"lxd/internal/project"
+	"lxd/internal/schema"
+	"lxd/internal/store"
+)
+
+// creation is one instance in the making.
+type creation struct {
+	s           *Service
+	r           Record
+	fingerprint string
+	properties  map[string]string
+	start       bool
+	v           view
+	// done is set once the instance is complete: what fails after that does not undo it.
+	done bool
+}
+
+// Create checks a request and returns the work that makes an instance. What is wrong with its configuration or devices fails
+// the work, as clients expect.
+func (s *Service) Create(ctx context.Context, proj string, post api.InstancesPost) (op.Spec, error) {
+	c := &creation{s: s, start: post.Start, r: Record{
+		Project: proj, Name: post.Name, Location: s.d.Location, Description: post.Description, Type: post.Type,
+		Architecture: post.Architecture, Ephemeral: post.Ephemeral, Stateful: post.Stateful,
+		Profiles: post.Profiles, Config: clean(post.Config), Devices: post.Devices,
+	}}
+	if c.r.Type == "" {
+		c.r.Type = api.InstanceTypeContainer
+	}
+	if err := c.checkSource(ctx, post); err != nil {
+		return op.Spec{}, err
+	}
+	if err := s.d.Store.View(ctx, c.admit); err != nil {
+		return op.Spec{}, err
+	}
+	o := spec("instance-create", api.OperationCreatingInstance, c.r)
+	o.Resources = map[string][]string{string(api.EntityTypeProject): {project.URL("", "projects", proj)}}
+	o.Metadata = map[string]any{"entity_url": c.r.URL()}
+	o.Run = c.run
+	return o, nil
+}
+
+// clean is a copy of a configuration without keys of no value.
+func clean(config map[string]string) map[string]string {
+	out := make(map[string]string, len(config))
+	for k, v := range config {
+		if v != "" {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// checkSource finds out what the instance is to be made from.
+func (c *creation) checkSource(ctx context.Context, post api.InstancesPost) error {
+	switch c.r.Type {
+	case api.InstanceTypeContainer:
+	case api.InstanceTypeVirtualMachine:
+		return errs.Newf(errs.Unsupported, "virtual machines are not supported yet by this server: leave the type out, or choose container")
+	default:
+		return errs.Newf(errs.Invalid, "unknown instance type %q: it is container or virtual-machine", c.r.Type)
+	}
+	if post.InstanceType != "" {
+		return errs.Newf(errs.Unsupported, "instance_type %q: sizes by name are not supported yet by this server, set limits.cpu and limits.memory", post.InstanceType)
+	}
+	switch post.Source.Type {
+	case api.SourceTypeNone:
+		return nil
+	case api.SourceTypeImage:
+		return c.checkImage(ctx, post.Source)
+	case api.SourceTypeMigration, api.SourceTypeCopy, api.SourceTypeConversion:
+		return errs.Newf(errs.Unsupported, "source type %q is not supported yet by this server: it has image and none", post.Source.Type)
+	}
+	return errs.Newf(errs.Invalid, "unknown source type %q: it is image or none", post.Source.Type)
+}
+
+// checkImage resolves an alias at once. A fingerprint that is not there fails the work, not the request.
+func (c *creation) checkImage(ctx context.Context, src api.InstanceSource) error {
+	switch {
+	case src.Server != "":
+		return errs.Newf(errs.Unsupported, "fetching images from %q is not supported yet by this server: import the image first, then name its alias or fingerprint", src.Server)
+	case src.Fingerprint != "":
+		c.fingerprint = src.Fingerprint
+		img, err := c.s.d.Images.Resolve(ctx, c.r.Project, src.Fingerprint)
+		if errs.Is(err, errs.NotFound) {
+			return nil
+		}
+		c.take(img)
+		return err
+	case src.Alias != "":
+		img, err := c.s.d.Images.Resolve(ctx, c.r.Project, src.Alias)
+		c.take(img)
+		return err
+	}
+	return errs.Newf(errs.Invalid, "the source names no image: give it an alias or a fingerprint")
+}
+
+// take takes over what an image says about its instances.
+func (c *creation) take(img api.Image) {
+	if img.Fingerprint == "" {
+		return
+	}
+	c.fingerprint, c.properties = img.Fingerprint, img.Properties
+	if c.r.Architecture == "" {
+		c.r.Architecture = img.Architecture
+	}
+	if c.r.Profiles == nil && img.Profiles != nil {
+		c.r.Profiles = img.Profiles
+	}
+}
+
+// admit checks the request against what is there, and fills in what it left open.
+func (c *creation) admit(tx store.Tx) (err error) {
+	r := &c.r
+	if r.ProfileProject, err = project.Owner(tx, r.Project, project.Profiles); err != nil {
+		return err
+	}
+	if r.NetworkProject, err = project.Owner(tx, r.Project, project.Networks); err != nil {
+		return err
+	}
+	for r.Name == "" {
+		if n := NewName(); !Collection.Has(tx, Key(r.Project, n)) {
+			r.Name = n
+		}
+	}
+	if err := CheckName(r.Name); err != nil {
+		return err
+	}
+	if Collection.Has(tx, r.key()) {
+		return errs.Newf(errs.Conflict, "instance %q already exists in project %q: choose another name", r.Name, r.Project)
+	}
+	if r.Profiles == nil {
+		r.Profiles = []string{project.Default}
+	}
+	for i, p := range r.Profiles {
+		if !profile.Collection.Has(tx, profile.Key(r.ProfileProject, p)) {
+			// Internal on purpose: clients know this failure by status 500.
+			return errs.Newf(errs.Internal, "profile %q not found in project %q", p, r.ProfileProject)
+		}
+		for _, other := range r.Profiles[:i] {
+			if p == other {
+				return errs.Newf(errs.Invalid, "profile %q is named twice", p)
+			}
+		}
+	}
+	if r.Architecture == "" {
+		r.Architecture = c.s.d.Host.Architecture
+	}
+	return c.s.checkArchitecture(r.Architecture)
+}
+
+// checkArchitecture refuses what the kernel cannot run.
+func (s *Service) checkArchitecture(arch string) error {
+	personality := map[string]string{"x86_64": "i686", "aarch64": "armv7l", "ppc64": "ppc", "s390x": "s390"}[s.d.Host.Architecture]
+	if arch == s.d.Host.Architecture || arch == personality {
+		return nil
+	}
+	return errs.Newf(errs.Invalid, "architecture %q cannot run on this server: it runs %s", arch, s.d.Host.Architecture)
+}
+
+func (c *creation) run(ctx context.Context, t *op.Task) error {
+	if c.properties == nil && c.fingerprint != "" {
+		img, err := c.s.d.Images.Resolve(ctx, c.r.Project, c.fingerprint)
+		if err != nil {
+			return err
+		}
+		c.take(img)
+		if err := c.s.checkArchitecture(c.r.Architecture); err != nil {
+			return err
+		}
+	}
+	c.identify()
+	steps := []struct {
+		name     string
+		do, back func(context.Context) error
+	}{
+		{"record", c.record, c.forget},
+		{"image", func(ctx context.Context) error { return c.ensureImage(ctx, t) }, nil},
+		{"volume", c.volume, c.dropVolume},
+		{"ready", func(ctx context.Context) error { return c.ready(ctx, t) }, nil},
+	}
+	for _, step := range steps {
+		if err := t.Step(ctx, step.name, step.do, step.back); err != nil {
+			return err
+		}
+	}
+	if !c.start {
+		return nil
+	}
+	return c.s.start(ctx, t, c.r.key(), api.LifecycleInstanceStarted)
+}
+
+// identify gives the record what makes it this instance and no other.
+func (c *creation) identify() {
+	c.r.CreatedAt = now()
+	for k, v := range c.properties {
+		if key := "image." + k; c.r.Config[key] == "" && v != "" && schema.OneLine(k) == nil {
+			c.r.Config[key] = v
+		}
+	}
+	uuid := newUUID()
+	c.r.setVolatile(map[string]string{
+		"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": newUUID(),
+		"volatile.base_image": c.fingerprint, "volatile.idmap.base": "0", "volatile.last_state.idmap": noMap,
+		"volatile.apply_template": "create",
+	})
+	c.r.Making = true
+}
+
+// record checks what the instance is made of and takes its name.
+func (c *creation) record(ctx context.Context) error {
+	err := c.s.d.Store.View(ctx, func(tx store.Tx) (err error) {
+		c.v, err = compose(tx, c.r, 0)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.s.checkView(ctx, c.v); err != nil {
+		return err
+	}
+	c.r.Pool = c.v.devices[rootDevice(c.v.devices)]["pool"]
+	if c.r.Pool == "" {
+		return errs.Newf(errs.Invalid, "the root disk names no storage pool: set its pool")
+	}
+	idmap := idmapText(c.s.idmap(c.v))
+	c.r.setVolatile(map[string]string{"volatile.idmap.current": idmap, "volatile.idmap.next": idmap})
+	c.r.setVolatile(hwaddrs(c.v))
+	c.v.Record = c.r
+	return c.s.d.Store.Update(ctx, func(tx store.Tx) error {
+		if Collection.Has(tx, c.r.key()) {
+			return errs.Newf(errs.Conflict, "instance %q already exists in project %q: choose another name", c.r.Name, c.r.Project)
+		}
+		return Collection.Insert(tx, c.r)
+	})
+}
+
+func (c *creation) forget(ctx context.Context) error {
+	if c.done {
+		return nil
+	}
+	if err := c.s.dropFiles(c.r); err != nil {
+		return err
+	}
+	return c.s.forget(ctx, c.v, func(store.Tx) error { return nil })
+}
+
+func (c *creation) ensureImage(ctx context.Context, t *op.Task) error {
+	if c.fingerprint == "" {
+		return nil
+	}
+	return c.s.d.Volumes.EnsureImage(ctx, t, c.r.Pool, c.fingerprint)
+}
+
+// volume makes the root volume. On failure nothing of it is left.
+func (c *creation) volume(ctx context.Context) error {
+	v := c.s.volume(c.v)
+	var err error
+	if c.fingerprint == "" {
+		err = c.s.d.Volumes.CreateEmpty(ctx, c.r.Pool, v)
+	} else {
+		err = c.s.d.Volumes.CreateFromImage(ctx, c.r.Pool, v, c.fingerprint)
+	}
+	if err != nil || v.Config["size"] == "" {
+		return err
+	}
+	size, err := schema.ParseSize(v.Config["size"])
+	if err == nil {
+		err = c.s.d.Volumes.Resize(ctx, c.r.Pool, v, size)
+	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("size of the root disk: %w", err)
+	if e := c.s.d.Volumes.Delete(context.WithoutCancel(ctx), c.r.Pool, v); e != nil {
+		return fmt.Errorf("%w; and the volume could not be removed: %w", err, e)
+	}
+	return err
+}
+
+func (c *creation) dropVolume(ctx context.Context) error {
+	if c.done {
+		return nil
+	}
+	return c.s.dropVolume(ctx, c.v)
+}
+
+// ready makes the instance one like any other.
+func (c *creation) ready(ctx context.Context, t *op.Task) error {
+	err := c.s.d.Store.Update(ctx, func(tx store.Tx) error {
+		e := change(ctx, api.LifecycleInstanceCreated, c.r)
+		e.Context = map[string]any{"type": string(c.r.Type), "storage-pool": c.r.Pool, "location": c.r.Location}
+		tx.Announce(e)
+		err := Collection.Modify(tx, c.r.key(), func(r *Record) error {
+			r.Making = false
+			return nil
+		})
+		if err != nil || c.start {
+			return err
+		}
+		return t.EndJournal(tx)
+	})
+	c.done = err == nil
+	return err
+}
+
+// newUUID makes a random UUID.
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,114 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/event"
+	"lxd/internal/op"
+	"lxd/internal/store"
+)
+
+// Delete returns the work that removes an instance; a running one only with force.
+func (s *Service) Delete(ctx context.Context, proj, name string, force bool) (op.Spec, error) {
+	v, err := s.view(ctx, proj, name)
+	if err != nil {
+		return op.Spec{}, err
+	}
+	if Keys.Bool(v.config, "security.protection.delete") {
+		return op.Spec{}, errs.Newf(errs.Forbidden, "the instance is protected from being deleted: set security.protection.delete to false first")
+	}
+	if !force && s.status(v.key()) != api.StatusStopped {
+		return op.Spec{}, errs.Newf(errs.Invalid, "the instance is running: stop it first, or delete with force")
+	}
+	return s.deletion(v.Record, force), nil
+}
+
+// deletion is the work that removes an instance.
+func (s *Service) deletion(r Record, force bool) op.Spec {
+	o := spec("instance-delete", api.OperationDeletingInstance, r)
+	o.Run = func(ctx context.Context, t *op.Task) error {
+		cur, err := s.current(ctx, r.key())
+		if err != nil {
+			return err
+		}
+		if cur != nil && !force {
+			return errs.Newf(errs.Invalid, "the instance is running: stop it first, or delete with force")
+		}
+		if cur != nil {
+			if err := s.stop(ctx, t, r.key(), 0, stopped); err != nil {
+				return err
+			}
+		}
+		return s.destroy(ctx, t, r.key())
+	}
+	return o
+}
+
+// destroy removes a stopped instance. From its first step on it is not cancelled: what is left after that is of no use.
+func (s *Service) destroy(ctx context.Context, t *op.Task, key string) error {
+	v, err := s.viewByKey(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if v.Run != nil {
+		if err := s.sweep(ctx, v); err != nil {
+			return err
+		}
+	}
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"volume", func(ctx context.Context) error { return s.dropVolume(ctx, v) }},
+		{"files", func(context.Context) error { return s.dropFiles(v.Record) }},
+		{"record", func(ctx context.Context) error { return s.forget(ctx, v, t.EndJournal) }},
+	} {
+		if err := t.Step(ctx, step.name, step.do, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) dropVolume(ctx context.Context, v view) error {
+	if v.Pool == "" {
+		return nil
+	}
+	return s.d.Volumes.Delete(ctx, v.Pool, s.volume(v))
+}
+
+func (s *Service) dropFiles(r Record) error {
+	return errors.Join(os.RemoveAll(s.runDir(r)), os.RemoveAll(s.logDir(r)))
+}
+
+// forget removes the record. One that was never complete goes without an event.
+func (s *Service) forget(ctx context.Context, v view, last func(store.Tx) error) error {
+	err := s.d.Store.Update(ctx, func(tx store.Tx) error {
+		if !v.Making {
+			tx.Announce(change(ctx, api.LifecycleInstanceDeleted, v.Record))
+		}
+		if err := Collection.Delete(tx, v.key()); err != nil {
+			return err
+		}
+		return last(tx)
+	})
+	if err == nil {
+		s.shown.drop(v.key())
+	}
+	return err
+}
+
+// announce publishes what happened without a change of the record.
+func (s *Service) announce(e event.Change) {
+	if s.d.Announce != nil {
+		s.d.Announce(e)
+	}
+}

@@ -1,0 +1,117 @@
+package instance
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"lxd/internal/machine"
+)
+
+// live is the machines that run on this host, by the keys of their instances.
+type live struct {
+	mu  sync.RWMutex
+	all map[string]*running
+}
+
+// running is one machine from its start until its end has been dealt with.
+type running struct {
+	key    string
+	m      machine.Machine
+	frozen atomic.Bool
+	// gone is closed when the end of the machine has been dealt with; err then says what went wrong with that.
+	gone chan struct{}
+	err  error
+	once sync.Once
+
+	mu sync.Mutex
+	// why is what the operation that ends the machine is about; it is none for a machine that ends by itself.
+	why    ending
+	limits machine.Limits
+}
+
+// ending is why a machine ends.
+type ending uint8
+
+const (
+	// byItself is the guest's own doing.
+	byItself ending = iota
+	// stopped is an operation that killed it.
+	stopped
+	// shutdown is an operation that asked it to stop.
+	shutdown
+	// restarting is an operation that will start it again.
+	restarting
+	// hostDown is the server going down; the instance counts as running and comes back.
+	hostDown
+)
+
+func (r *running) intend(why ending) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.why = why
+}
+
+func (r *running) intent() ending {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.why
+}
+
+// over tells whether the machine has ended.
+func (r *running) over() bool {
+	select {
+	case <-r.m.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *live) add(r *running) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = map[string]*running{}
+	}
+	l.all[r.key] = r
+}
+
+func (l *live) remove(r *running) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all[r.key] == r {
+		delete(l.all, r.key)
+	}
+}
+
+func (l *live) get(key string) *running {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.all[key]
+}
+
+func (l *live) snapshot() map[string]*running {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return maps.Clone(l.all)
+}
+
+// current finds the running machine of an instance; one that has just ended is waited for and counts as none.
+func (s *Service) current(ctx context.Context, key string) (*running, error) {
+	for {
+		r := s.live.get(key)
+		if r == nil || !r.over() {
+			return r, nil
+		}
+		select {
+		case <-r.gone:
+			if s.live.get(key) == r {
+				return nil, r.err // what could not be cleaned up is tried again before the next start
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,102 @@
+// Package instance holds the rules of instances: what they are made of, and how they are created, started, changed, stopped and
+// removed. It reaches volumes, images and machines through the interfaces in service.go.
+package instance
+
+import (
+	"time"
+
+	"lxd/api"
+	"lxd/internal/machine"
+	"lxd/internal/profile"
+	"lxd/internal/project"
+	"lxd/internal/store"
+)
+
+// Devices maps a device's name to its configuration.
+type Devices = profile.Devices
+
+// Record is an instance as stored.
+type Record struct {
+	Project      string            `json:"project"`
+	Name         string            `json:"name"`
+	Location     string            `json:"location,omitempty"`
+	Description  string            `json:"description,omitempty"`
+	Type         api.InstanceType  `json:"type"`
+	Architecture string            `json:"architecture"`
+	Ephemeral    bool              `json:"ephemeral,omitempty"`
+	Stateful     bool              `json:"stateful,omitempty"`
+	Profiles     []string          `json:"profiles,omitempty"`
+	Config       map[string]string `json:"config,omitempty"`
+	Devices      Devices           `json:"devices,omitempty"`
+	CreatedAt    time.Time         `json:"created_at"`
+	LastUsedAt   time.Time         `json:"last_used_at"`
+	// ProfileProject and NetworkProject are the projects whose profiles and networks the instance names.
+	ProfileProject string `json:"profile_project"`
+	NetworkProject string `json:"network_project"`
+	// Pool holds the root volume. It is decided at creation.
+	Pool string `json:"pool,omitempty"`
+	// Making is set until the root volume is complete.
+	Making bool `json:"making,omitempty"`
+	// Wanted is set on a stopped instance that is to be started as soon as the daemon is up.
+	Wanted bool `json:"wanted,omitempty"`
+	// Run is what is known of the running machine; nil means stopped.
+	Run *Run `json:"run,omitempty"`
+}
+
+// Run is what a restarted daemon needs to find a running machine again, or to clean up after it.
+type Run struct {
+	Handle machine.Handle `json:"handle"`
+	// Boot identifies the boot of the host that the machine runs in.
+	Boot string `json:"boot,omitempty"`
+	// Devices is how the attached devices were configured.
+	Devices Devices `json:"devices,omitempty"`
+	// Volatile is what the devices need to be detached; clients cannot change it.
+	Volatile map[string]string `json:"volatile,omitempty"`
+	// CPUs is the set of CPUs that the machine was given.
+	CPUs string `json:"cpus,omitempty"`
+}
+
+// Collection is where the records live.
+var Collection = store.Collection[Record]{
+	Name: "instance",
+	Key:  func(r Record) string { return Key(r.Project, r.Name) },
+	Refs: Record.refs,
+}
+
+// Key is a record's key.
+func Key(project, name string) string { return project + "/" + name }
+
+func (r Record) key() string { return Key(r.Project, r.Name) }
+
+// refs are what must exist as long as the instance does.
+func (r Record) refs() []store.Ref {
+	refs := append(profile.DeviceRefs(r.NetworkProject, r.Devices), project.Ref(r.Project))
+	pool := store.Ref{Collection: "storage_pool", Key: r.Pool}
+	seen := map[store.Ref]bool{{}: true}
+	for _, ref := range refs {
+		seen[ref] = true
+	}
+	if r.Pool != "" && !seen[pool] {
+		refs = append(refs, pool)
+	}
+	for _, p := range r.Profiles {
+		ref := store.Ref{Collection: profile.Collection.Name, Key: profile.Key(r.ProfileProject, p)}
+		if !seen[ref] {
+			seen[ref] = true
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// URL is the instance's address.
+func (r Record) URL() string { return project.URL(r.Project, "instances", r.Name) }
+
+// ID names the instance's machine and its folders on this host.
+func (r Record) ID() string { return r.Project + "_" + r.Name }
+
+// lock is the name under which operations on the instance exclude each other.
+func (r Record) lock() string { return Lock(r.Project, r.Name) }
+
+// Lock is the name under which operations on an instance exclude each other.
+func Lock(project, name string) string { return "instance " + project + "/" + name }

@@ -1,0 +1,233 @@
+package instance
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/device"
+	"lxd/internal/errs"
+	"lxd/internal/event"
+	"lxd/internal/machine"
+	"lxd/internal/op"
+	"lxd/internal/profile"
+	"lxd/internal/project"
+	"lxd/internal/storage"
+	"lxd/internal/store"
+)
+
+// Volumes is what instances need of storage. The methods have the meaning of those of storage.Pool.
+type Volumes interface {
+	// EnsureImage makes the image's volume in the pool if it is not there yet, and shows progress on t.
+	EnsureImage(ctx context.Context, t *op.Task, pool, fingerprint string) error
+	CreateFromImage(ctx context.Context, pool string, v storage.Volume, fingerprint string) error
+	CreateEmpty(ctx context.Context, pool string, v storage.Volume) error
+	Delete(ctx context.Context, pool string, v storage.Volume) error
+	Mount(ctx context.Context, pool string, v storage.Volume) (storage.Mounted, error)
+	Unmount(ctx context.Context, pool string, v storage.Volume) error
+	// VolumeUsage fails with Unsupported where it cannot be known cheaply.
+	VolumeUsage(ctx context.Context, pool string, v storage.Volume) (used, total int64, err error)
+	// Resize fails with Unsupported on a pool that has no quotas.
+	Resize(ctx context.Context, pool string, v storage.Volume, bytes int64) error
+}
+
+// Images is what instances need of images.
+type Images interface {
+	// Resolve finds the image that an alias or a fingerprint (or the first 12 digits and more of one) names in a project.
+	Resolve(ctx context.Context, project, ref string) (api.Image, error)
+}
+
+// Starter runs operations.
+type Starter interface {
+	Start(ctx context.Context, s op.Spec) (*op.Operation, error)
+}
+
+// Host is what the rules need to know of this computer.
+type Host struct {
+	// Architecture is the kernel's name of it, such as "x86_64".
+	Architecture string
+	// CPUs are the numbers of the CPUs that are online; Memory is the bytes of memory.
+	CPUs   []int
+	Memory int64
+	// Boot changes each time the host boots.
+	Boot string
+	// IDMap is the map of unprivileged containers.
+	IDMap []machine.IDRange
+}
+
+// Deps is what the service needs.
+type Deps struct {
+	Store   store.Store
+	Ops     Starter
+	Machine machine.Driver
+	Volumes Volumes
+	Images  Images
+	// Kinds are the kinds of devices, those without Subtype before those with.
+	Kinds []device.Kind
+	Host  Host
+	// Location is the name of this member.
+	Location string
+	// Announce publishes an event.Change that no record goes with; nil is no one.
+	Announce func(any)
+	// RunDir and LogDir hold a folder for each instance.
+	RunDir, LogDir string
+}
+
+// Service is the use cases of instances. Its methods may be called at the same time.
+type Service struct {
+	d Deps
+	// base outlives requests and operations; it ends with Close.
+	base  context.Context
+	close context.CancelFunc
+	wait  sync.WaitGroup
+	live  live
+	shown fragments
+	cpus  cpus
+	// closing is set once the server stops: machines that end from then on are not started again.
+	closing chan struct{}
+	once    sync.Once
+}
+
+// New makes the service; it has no effects. base ends when the daemon does.
+func New(base context.Context, d Deps) *Service {
+	s := &Service{d: d, closing: make(chan struct{})}
+	s.base, s.close = context.WithCancel(base)
+	return s
+}
+
+// Close ends what the service does in the background. Running machines go on.
+func (s *Service) Close() {
+	s.once.Do(func() { close(s.closing) })
+	s.close()
+	s.wait.Wait()
+}
+
+// view is an instance together with what its profiles add to it.
+type view struct {
+	Record
+	// rev is the newest revision of the record and its profiles: it changes whenever the view does.
+	rev     uint64
+	config  map[string]string
+	devices Devices
+	// layers are the profiles in order.
+	layers []profile.Record
+}
+
+// look composes the view of one instance.
+func look(tx store.Tx, key string) (view, error) {
+	r, rev, err := Collection.GetRev(tx, key)
+	if err != nil {
+		return view{}, err
+	}
+	return compose(tx, r, rev)
+}
+
+// compose adds to a record what its profiles say.
+func compose(tx store.Tx, r Record, rev uint64) (view, error) {
+	v := view{Record: r, rev: rev}
+	for _, name := range r.Profiles {
+		p, prev, err := profile.Collection.GetRev(tx, profile.Key(r.ProfileProject, name))
+		if err != nil {
+			return view{}, err
+		}
+		v.layers, v.rev = append(v.layers, p), max(v.rev, prev)
+	}
+	v.expand()
+	return v, nil
+}
+
+// expand lays the profiles and what is the instance's own over each other.
+func (v *view) expand() {
+	v.config, v.devices = profile.Expand(v.layers, v.Config, v.Devices)
+	for name, cfg := range v.devices {
+		if cfg["type"] == "none" {
+			delete(v.devices, name)
+		}
+	}
+}
+
+// view loads one instance; a name that no instance can have is Invalid if it has a slash in it.
+func (s *Service) view(ctx context.Context, proj, name string) (v view, err error) {
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		v, err = look(tx, Key(proj, name))
+		return err
+	})
+	return v, err
+}
+
+func (s *Service) viewByKey(ctx context.Context, key string) (view, error) {
+	proj, name, _ := strings.Cut(key, "/")
+	return s.view(ctx, proj, name)
+}
+
+// volume is the root volume of an instance.
+func (s *Service) volume(v view) storage.Volume {
+	root := v.devices[rootDevice(v.devices)]
+	vol := storage.Volume{
+		Type: storage.ContainerVolume, Project: v.Project, Name: v.Name, Config: map[string]string{},
+		Plain: Keys.Bool(v.config, "security.nesting"),
+	}
+	if root["size"] != "" {
+		vol.Config["size"] = root["size"]
+	}
+	for _, m := range s.idmap(v) {
+		vol.IDMap = append(vol.IDMap, storage.IDRange(m))
+	}
+	return vol
+}
+
+// idmap is the id map of an instance; none means privileged.
+func (s *Service) idmap(v view) []machine.IDRange {
+	if Keys.Bool(v.config, "security.privileged") {
+		return nil
+	}
+	return s.d.Host.IDMap
+}
+
+// runDir and logDir are the instance's folders.
+func (s *Service) runDir(r Record) string { return filepath.Join(s.d.RunDir, folder(r)) }
+func (s *Service) logDir(r Record) string { return filepath.Join(s.d.LogDir, folder(r)) }
+
+func folder(r Record) string {
+	if r.Project == project.Default {
+		return r.Name
+	}
+	return r.ID()
+}
+
+// change is what happened to an instance, on behalf of whoever ctx belongs to.
+func change(ctx context.Context, action string, r Record) event.Change {
+	c := event.Change{Action: action, Source: project.URL("", "instances", r.Name), Project: r.Project, Name: r.Name}
+	if who := op.CallerOf(ctx); who != (op.Caller{}) {
+		c.Requestor = &api.EventLifecycleRequestor{Username: who.Username, Protocol: who.Protocol, Address: who.Address}
+	}
+	return c
+}
+
+// spec begins the description of an operation on one instance.
+func spec(kind string, what api.OperationType, r Record) op.Spec {
+	return op.Spec{
+		Kind: kind, Description: what.String(), Project: r.Project, Locks: []string{r.lock()},
+		Resources: map[string][]string{string(api.EntityTypeInstance): {r.URL()}},
+		Args:      target{r.Project, r.Name},
+	}
+}
+
+// target is what the journals of operations on an instance hold.
+type target struct{ Project, Name string }
+
+// CheckPath fails with Invalid on a name from a path that no instance can have because of a slash in it.
+func CheckPath(name string) error {
+	for _, c := range name {
+		if c == '/' {
+			return errs.Newf(errs.Invalid, "invalid instance name %q: it may not contain a slash", name)
+		}
+	}
+	return nil
+}
+
+// now is the time that records are stamped with.
+func now() time.Time { return time.Now().UTC() }

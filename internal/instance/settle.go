@@ -1,0 +1,162 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/store"
+)
+
+// watch follows a running machine until its end has been dealt with, or the service is closed.
+func (s *Service) watch(r *running) {
+	s.live.add(r)
+	s.wait.Go(func() {
+		select {
+		case <-r.m.Done():
+		case <-s.base.Done():
+			return
+		}
+		why := r.intent()
+		if err := s.settle(s.base, r); err != nil {
+			slog.Error("Could not clean up after an instance that stopped: it is tried again at its next start", "instance", r.key, "err", err)
+		}
+		if why == byItself {
+			s.follow(r)
+		}
+	})
+}
+
+// settle deals with the end of a machine, once: devices, mounts and record become those of a stopped instance. Whoever calls
+// it gets the outcome.
+func (s *Service) settle(ctx context.Context, r *running) error {
+	r.once.Do(func() {
+		defer close(r.gone)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+		defer cancel()
+		r.err = s.finish(ctx, r)
+		if r.err == nil || errs.Is(r.err, errs.NotFound) {
+			r.err = nil
+		}
+		s.cpus.release(r.key)
+		s.live.remove(r)
+	})
+	<-r.gone
+	return r.err
+}
+
+// cleanupTime is the most that cleaning up after one machine may take.
+const cleanupTime = time.Minute
+
+func (s *Service) finish(ctx context.Context, r *running) error {
+	v, err := s.viewByKey(ctx, r.key)
+	if err != nil {
+		return err
+	}
+	if err := s.release(ctx, v); err != nil {
+		return err
+	}
+	return s.markStopped(ctx, v, r.intent())
+}
+
+// release takes from the host what a machine that has ended was given.
+func (s *Service) release(ctx context.Context, v view) error {
+	as := v
+	if v.Run != nil && v.Run.Devices != nil {
+		as.devices = v.Run.Devices
+		as = as.withVolatile(v.Run.Volatile)
+	}
+	var failures []error
+	for name := range as.devices {
+		d, err := s.buildOne(ctx, as, name, false)
+		if err == nil {
+			err = d.Detach(ctx)
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(append(failures, s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v)))...)
+}
+
+// sweep makes the host and the record those of a stopped instance, whatever a crash left behind. It is idempotent.
+func (s *Service) sweep(ctx context.Context, v view) error {
+	err := errors.Join(s.d.Machine.Reap(ctx, v.ID(), s.runDir(v.Record)), s.release(ctx, v))
+	if err != nil || v.Run == nil {
+		return err
+	}
+	s.cpus.release(v.key())
+	return s.markStopped(ctx, v, byItself)
+}
+
+// events of endings.
+var endEvents = map[ending]string{
+	byItself: api.LifecycleInstanceShutdown, shutdown: api.LifecycleInstanceShutdown, stopped: api.LifecycleInstanceStopped,
+	hostDown: api.LifecycleInstanceShutdown,
+}
+
+// markStopped writes down that the instance does not run.
+func (s *Service) markStopped(ctx context.Context, v view, why ending) error {
+	volatile := map[string]string{"volatile.last_state.power": powerOff}
+	if why == hostDown {
+		volatile = map[string]string{}
+	}
+	if v.Run != nil {
+		for k := range v.Run.Volatile {
+			if !lasting(k) {
+				volatile[k] = ""
+			}
+		}
+	}
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+		if action := endEvents[why]; action != "" {
+			tx.Announce(change(ctx, action, v.Record))
+		}
+		return Collection.Modify(tx, v.key(), func(r *Record) error {
+			r.Run = nil
+			r.setVolatile(volatile)
+			return nil
+		})
+	})
+}
+
+// lasting tells volatile keys of devices that outlive a run from those that belong to one.
+func lasting(name string) bool {
+	k, ok := Keys.Lookup(name)
+	return ok && k.Name == "volatile.<name>.hwaddr"
+}
+
+// follow does what the end of a machine that nobody asked for calls for: a guest that rebooted is started again, an ephemeral
+// instance is deleted.
+func (s *Service) follow(r *running) {
+	reboot := r.m.Exit().Reboot
+	v, err := s.viewByKey(s.base, r.key)
+	if err != nil || !reboot && !v.Ephemeral {
+		return
+	}
+	for {
+		next := s.deletion(v.Record, false)
+		if reboot {
+			next = s.startSpec(v.Record, api.LifecycleInstanceRestarted)
+		}
+		_, err := s.d.Ops.Start(s.base, next)
+		if !errs.Is(err, errs.Conflict) {
+			if err != nil && s.base.Err() == nil {
+				slog.Error("Could not deal with an instance that ended by itself", "instance", r.key, "reboot", reboot, "err", err)
+			}
+			return
+		}
+		select { // another operation has it: it may be one that leaves it as it is
+		case <-time.After(followPause):
+		case <-s.closing:
+			return
+		}
+		if now := s.live.get(r.key); now != nil {
+			return // that operation has started it
+		}
+	}
+}
+
+// followPause is the time between two attempts to get hold of an instance that ended by itself.
+const followPause = 200 * time.Millisecond

@@ -1,0 +1,199 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"lxd/api"
+	"lxd/internal/device"
+	"lxd/internal/errs"
+	"lxd/internal/machine"
+	"lxd/internal/op"
+	"lxd/internal/storage"
+	"lxd/internal/store"
+)
+
+// launch is one start of an instance, from its steps' point of view.
+type launch struct {
+	s        *Service
+	v        view
+	volatile map[string]string
+	root     storage.Mounted
+	devices  []named
+	grants   []device.Grant
+	limits   machine.Limits
+	m        machine.Machine
+	action   string
+	// last is called in the transaction that ends the start.
+	last func(store.Tx) error
+}
+
+// start brings up a stopped instance. Its steps undo themselves when a later one fails; action is the event to announce.
+func (s *Service) start(ctx context.Context, t *op.Task, key, action string) error {
+	l := &launch{s: s, action: action, last: t.EndJournal}
+	if err := l.prepare(ctx, key); err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		name     string
+		do, back func(context.Context) error
+	}{
+		{"mount", l.mount, l.unmount},
+		{"devices", l.attach, l.detach},
+		{"machine", l.run, l.kill},
+		{"remember", l.remember, nil},
+	} {
+		if err := t.Step(ctx, step.name, step.do, step.back); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare loads the instance and decides all that needs no effect.
+func (l *launch) prepare(ctx context.Context, key string) error {
+	r, err := l.s.current(ctx, key)
+	if err != nil {
+		return err
+	}
+	if r != nil {
+		return errs.Newf(errs.Invalid, "the instance is already running")
+	}
+	v, err := l.s.viewByKey(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := startable(v); err != nil {
+		return err
+	}
+	if v.Run != nil { // its end was not dealt with: the daemon or a driver failed then
+		if err := l.s.sweep(ctx, v); err != nil {
+			return fmt.Errorf("clean up after the last run: %w", err)
+		}
+	}
+	l.volatile = hwaddrs(v)
+	l.v = v.withVolatile(l.volatile)
+	if l.devices, err = l.s.build(ctx, l.v, false); err != nil {
+		return err
+	}
+	set := l.s.cpus.assign(key, l.v.config["limits.cpu"], l.s.d.Host.CPUs)
+	l.limits, err = limits(l.v.config, l.s.d.Host.Memory, set)
+	return err
+}
+
+// startable tells whether an instance may be started at all.
+func startable(v view) error {
+	switch {
+	case v.Making:
+		return errs.Newf(errs.Invalid, "the instance is not complete: its creation was cut short, delete it")
+	case v.Type != api.InstanceTypeContainer:
+		return errs.Newf(errs.Unsupported, "instances of type %s are not supported yet by this server", v.Type)
+	case Keys.Bool(v.config, "security.protection.start"):
+		return errs.Newf(errs.Forbidden, "the instance is protected from being started: set security.protection.start to false first")
+	}
+	return nil
+}
+
+func (l *launch) mount(ctx context.Context) (err error) {
+	l.root, err = l.s.d.Volumes.Mount(ctx, l.v.Pool, l.s.volume(l.v))
+	return err
+}
+
+func (l *launch) unmount(ctx context.Context) error {
+	return l.s.d.Volumes.Unmount(ctx, l.v.Pool, l.s.volume(l.v))
+}
+
+// attach makes the host side of all devices, or of none.
+func (l *launch) attach(ctx context.Context) error {
+	for i, d := range l.devices {
+		g, err := d.Attach(ctx)
+		if err != nil {
+			err = fmt.Errorf("device %q: %w", d.name, err)
+			return errors.Join(err, detachAll(context.WithoutCancel(ctx), l.devices[:i]))
+		}
+		l.grants = append(l.grants, g)
+		for k, v := range g.Volatile {
+			l.volatile["volatile."+d.name+"."+k] = v
+		}
+	}
+	return nil
+}
+
+func (l *launch) detach(ctx context.Context) error { return detachAll(ctx, l.devices) }
+
+// detachAll takes devices away in reverse order; one that fails does not keep the others.
+func detachAll(ctx context.Context, devices []named) (err error) {
+	for _, d := range slices.Backward(devices) {
+		if e := d.Detach(ctx); e != nil {
+			err = errors.Join(err, fmt.Errorf("device %q: %w", d.name, e))
+		}
+	}
+	return err
+}
+
+func (l *launch) run(ctx context.Context) (err error) {
+	at := setting{root: l.root, runDir: l.s.runDir(l.v.Record), logDir: l.s.logDir(l.v.Record), idmap: l.s.idmap(l.v), limits: l.limits}
+	for _, dir := range []string{at.runDir, at.logDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	l.m, err = l.s.d.Machine.Start(ctx, plan(l.v, at, l.grants))
+	return err
+}
+
+func (l *launch) kill(ctx context.Context) error {
+	return errors.Join(l.m.Kill(ctx), l.s.d.Machine.Reap(ctx, l.v.ID(), l.s.runDir(l.v.Record)))
+}
+
+// remember writes down what a restarted daemon needs, and from then on watches the machine.
+func (l *launch) remember(ctx context.Context) error {
+	r := &running{key: l.v.key(), m: l.m, limits: l.limits, gone: make(chan struct{})}
+	stamp := now()
+	volatile := maps.Clone(l.volatile)
+	volatile["volatile.last_state.power"] = powerOn
+	idmap := idmapText(l.s.idmap(l.v))
+	volatile["volatile.idmap.current"], volatile["volatile.idmap.next"], volatile["volatile.last_state.idmap"] = idmap, idmap, noMap
+	err := l.s.d.Store.Update(ctx, func(tx store.Tx) error {
+		tx.Announce(change(ctx, l.action, l.v.Record))
+		err := Collection.Modify(tx, r.key, func(rec *Record) error {
+			rec.LastUsedAt, rec.Wanted = stamp, false
+			rec.Run = &Run{Handle: l.m.Handle(), Boot: l.s.d.Host.Boot, Devices: l.v.devices, CPUs: l.limits.CPUSet, Volatile: l.volatile}
+			rec.setVolatile(volatile)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return l.last(tx)
+	})
+	if err != nil {
+		return err
+	}
+	l.s.watch(r)
+	return nil
+}
+
+// Values of volatile.last_state.power.
+const (
+	powerOn  = "RUNNING"
+	powerOff = "STOPPED"
+)
+
+// setVolatile sets keys of the record's own configuration; an empty value removes the key.
+func (r *Record) setVolatile(keys map[string]string) {
+	if r.Config == nil {
+		r.Config = map[string]string{}
+	}
+	for k, v := range keys {
+		if v == "" {
+			delete(r.Config, k)
+		} else {
+			r.Config[k] = v
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/machine"
+)
+
+// lookTime is the most that finding out the state of one instance may take.
+const lookTime = 2 * time.Second
+
+// State finds out what an instance does and uses right now.
+func (s *Service) State(ctx context.Context, proj, name string) (api.InstanceState, error) {
+	v, err := s.view(ctx, proj, name)
+	if err != nil {
+		return api.InstanceState{}, err
+	}
+	return s.look(ctx, v, Fields{Disk: true, Network: true}), nil
+}
+
+// Full loads one instance with its state and what If-Match guards of it.
+func (s *Service) Full(ctx context.Context, proj, name string, f Fields) (api.InstanceFull, any, error) {
+	a, etag, err := s.Get(ctx, proj, name)
+	if err != nil {
+		return api.InstanceFull{}, nil, err
+	}
+	v, err := s.view(ctx, proj, name)
+	if err != nil {
+		return api.InstanceFull{}, nil, err
+	}
+	state := s.look(ctx, v, f)
+	return api.InstanceFull{Instance: a, State: &state}, etag, nil
+}
+
+// look reads the state of one instance; parts that cannot be read in time are left out.
+func (s *Service) look(ctx context.Context, v view, f Fields) api.InstanceState {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	code := s.status(v.key())
+	state := api.InstanceState{Status: code.String(), StatusCode: code}
+	if f.Disk {
+		state.Disk = s.disk(ctx, v)
+	}
+	r := s.live.get(v.key())
+	if r == nil || code == api.StatusStopped {
+		return state
+	}
+	u, err := r.m.Usage(ctx)
+	if err != nil {
+		if !r.over() {
+			slog.Warn("Could not read the state of an instance", "instance", v.key(), "err", err)
+		}
+		return state
+	}
+	fill(&state, u, s.memoryTotal(r))
+	if f.Network {
+		state.Network = networks(u.Networks)
+	}
+	return state
+}
+
+// disk is the usage of the root disk, where it can be known.
+func (s *Service) disk(ctx context.Context, v view) map[string]api.InstanceStateDisk {
+	disks := map[string]api.InstanceStateDisk{}
+	used, total, err := s.d.Volumes.VolumeUsage(ctx, v.Pool, s.volume(v))
+	if err == nil {
+		disks[rootDevice(v.devices)] = api.InstanceStateDisk{Usage: used, Total: total}
+	} else if !errs.Is(err, errs.Unsupported) {
+		slog.Debug("Could not read the usage of a root disk", "instance", v.key(), "err", err)
+	}
+	return disks
+}
+
+func (s *Service) memoryTotal(r *running) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.limits.MemoryBytes; n > 0 {
+		return min(n, s.d.Host.Memory)
+	}
+	return s.d.Host.Memory
+}
+
+// fill takes over counters; those that are unknown are 0 on the wire.
+func fill(state *api.InstanceState, u machine.Usage, totalMemory int64) {
+	state.Pid, state.Processes = int64(u.PID), u.Processes
+	state.CPU.Usage = max(u.CPUNanos, 0)
+	state.Memory = api.InstanceStateMemory{
+		Usage: max(u.MemoryBytes, 0), UsagePeak: max(u.MemoryPeak, 0), Total: totalMemory,
+		SwapUsage: max(u.SwapBytes, 0), SwapUsagePeak: max(u.SwapPeak, 0),
+	}
+}
+
+func networks(all []machine.Interface) map[string]api.InstanceStateNetwork {
+	out := make(map[string]api.InstanceStateNetwork, len(all))
+	for _, i := range all {
+		n := api.InstanceStateNetwork{
+			Addresses: []api.InstanceStateNetworkAddress{}, Hwaddr: i.Hwaddr, HostName: i.HostName, Mtu: int64(i.MTU), State: i.State, Type: i.Type,
+			Counters: api.InstanceStateNetworkCounters{
+				BytesReceived: i.BytesIn, BytesSent: i.BytesOut, PacketsReceived: i.PktsIn, PacketsSent: i.PktsOut,
+				ErrorsReceived: i.ErrorsIn, ErrorsSent: i.ErrorsOut, PacketsDroppedInbound: i.DropIn, PacketsDroppedOutbound: i.DropOut,
+			},
+		}
+		for _, a := range i.Addresses {
+			n.Addresses = append(n.Addresses, api.InstanceStateNetworkAddress{
+				Family: a.Family, Address: a.Address, Netmask: strconv.Itoa(a.Netmask), Scope: a.Scope,
+			})
+		}
+		out[i.Name] = n
+	}
+	return out
+}
+
+// fillStates reads the states of a list, several at a time. Most instances of a long list are stopped and in pools that do not
+// measure: those share one state.
+func (s *Service) fillStates(ctx context.Context, all []*Shown, f Fields) {
+	measured := map[string]bool{}
+	var busy []*Shown
+	idle := map[api.StatusCode][]byte{}
+	for _, sh := range all {
+		if sh.code != api.StatusStopped || f.Disk && s.measures(ctx, sh, measured) {
+			busy = append(busy, sh)
+			continue
+		}
+		sh.state = idleState(sh.code, f)
+		if idle[sh.code] == nil {
+			idle[sh.code], _ = json.Marshal(sh.state) // plain values always marshal
+		}
+		sh.tail = idle[sh.code]
+	}
+	parallel(busy, func(sh *Shown) {
+		sh.v.expand()
+		state := s.look(ctx, sh.v, f)
+		sh.state = &state
+	})
+}
+
+// measures tells whether the pool of the instance can tell the usage of its volumes; known holds the pools asked before.
+func (s *Service) measures(ctx context.Context, sh *Shown, known map[string]bool) bool {
+	can, ok := known[sh.v.Pool]
+	if !ok {
+		sh.v.expand()
+		_, _, err := s.d.Volumes.VolumeUsage(ctx, sh.v.Pool, s.volume(sh.v))
+		can = !errs.Is(err, errs.Unsupported)
+		known[sh.v.Pool] = can
+	}
+	return can
+}
+
+// idleState is the state of an instance of which nothing is to be read.
+func idleState(code api.StatusCode, f Fields) *api.InstanceState {
+	state := &api.InstanceState{Status: code.String(), StatusCode: code}
+	if f.Disk {
+		state.Disk = map[string]api.InstanceStateDisk{}
+	}
+	return state
+}

@@ -1,0 +1,170 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/profile"
+	"lxd/internal/store"
+)
+
+// CheckProfile fails with Invalid and names every key and device that no instance can have.
+func (s *Service) CheckProfile(config map[string]string, devices Devices) error {
+	var all []error
+	for _, name := range slices.Sorted(maps.Keys(config)) {
+		if k, ok := Keys.Lookup(name); ok && k.Volatile {
+			all = append(all, fmt.Errorf("key %q belongs to one instance: it cannot be in a profile", name))
+		}
+	}
+	return joined(append(all, Keys.Validate(config), s.checkDevices(devices)))
+}
+
+// checkLocal fails with Invalid and names every key and device of an instance that it cannot have.
+func (s *Service) checkLocal(r Record) error {
+	var all []error
+	for _, name := range slices.Sorted(maps.Keys(r.Config)) {
+		if k, ok := Keys.Lookup(name); ok && k.Condition == vm && r.Type == api.InstanceTypeContainer {
+			all = append(all, fmt.Errorf("key %q applies to virtual machines only", name))
+		}
+	}
+	return joined(append(all, Keys.Validate(r.Config), s.checkDevices(r.Devices)))
+}
+
+// checkView fails with Invalid if what an instance is made of, profiles included, cannot work.
+func (s *Service) checkView(ctx context.Context, v view) error {
+	if err := s.checkLocal(v.Record); err != nil {
+		return err
+	}
+	if rootDevice(v.devices) == "" {
+		return errNoRoot()
+	}
+	_, err := s.build(ctx, v, false)
+	return err
+}
+
+func errNoRoot() error {
+	return errs.Newf(errs.Invalid, `the instance has no root disk: add a device such as "root: {type: disk, path: /, pool: NAME}" to it or to one of its profiles`)
+}
+
+// AdmitProfile fails, within the transaction that is to write p, if an instance that uses it could not be what it is any more.
+func (s *Service) AdmitProfile(tx store.Tx, p profile.Record) error {
+	key := profile.Key(p.Project, p.Name)
+	for _, ref := range profile.Collection.UsedBy(tx, key) {
+		if ref.Collection != Collection.Name {
+			continue
+		}
+		r, err := Collection.Get(tx, ref.Key)
+		if err != nil {
+			return err
+		}
+		if err := admit(tx, r, p); err != nil {
+			return fmt.Errorf("profile %q is used by instance %q: %w", p.Name, r.Name, err)
+		}
+	}
+	return nil
+}
+
+// admit checks one instance as it would be with p instead of the stored profile of that name.
+func admit(tx store.Tx, r Record, p profile.Record) error {
+	var before, after []profile.Record
+	for _, name := range r.Profiles {
+		old, err := profile.Collection.Get(tx, profile.Key(r.ProfileProject, name))
+		if err != nil {
+			return err
+		}
+		before = append(before, old)
+		if name == p.Name {
+			old = p
+		}
+		after = append(after, old)
+	}
+	oldConfig, oldDevices := profile.Expand(before, r.Config, r.Devices)
+	config, devices := profile.Expand(after, r.Config, r.Devices)
+	return errors.Join(
+		checkFixed(r, config, devices),
+		checkRunning(r, view{Record: r, config: oldConfig, devices: oldDevices}, view{Record: r, config: config, devices: devices}))
+}
+
+// checkFixed refuses changes of what is decided when an instance is made.
+func checkFixed(r Record, config map[string]string, devices Devices) error {
+	root := rootDevice(devices)
+	switch {
+	case root == "":
+		return errNoRoot()
+	case r.Pool != "" && devices[root]["pool"] != r.Pool:
+		return errs.Newf(errs.Invalid, "the root disk is in pool %q: it cannot be moved to pool %q by changing the configuration", r.Pool, devices[root]["pool"])
+	case r.Config["volatile.idmap.current"] != "" && Keys.Bool(config, "security.privileged") != (r.Config["volatile.idmap.current"] == noMap):
+		return errs.Newf(errs.Invalid, "security.privileged of an existing instance cannot be changed by this server yet: create a new instance")
+	}
+	return nil
+}
+
+// checkRunning refuses changes that a running instance cannot take, and would silently miss.
+func checkRunning(r Record, old, next view) error {
+	if r.Run == nil {
+		return nil
+	}
+	var names []string
+	for name := range allNames(old.devices, next.devices) {
+		if !maps.Equal(old.devices[name], next.devices[name]) {
+			names = append(names, name)
+		}
+	}
+	if len(names) > 0 {
+		slices.Sort(names)
+		return errs.Newf(errs.Invalid, "devices %q cannot be changed while the instance runs: stop it first", names)
+	}
+	return nil
+}
+
+func allNames(a, b Devices) map[string]bool {
+	all := map[string]bool{}
+	for name := range a {
+		all[name] = true
+	}
+	for name := range b {
+		all[name] = true
+	}
+	return all
+}
+
+// ProfileChanged brings the running instances that use a profile up to date.
+func (s *Service) ProfileChanged(ctx context.Context, proj, name string) error {
+	var users []store.Ref
+	err := s.d.Store.View(ctx, func(tx store.Tx) error {
+		users = profile.Collection.UsedBy(tx, profile.Key(proj, name))
+		return nil
+	})
+	for _, u := range users {
+		if u.Collection == Collection.Name {
+			err = errors.Join(err, s.tune(ctx, u.Key))
+		}
+	}
+	return err
+}
+
+// RenameProfile makes every instance that uses profile "from" use "to" instead, within tx.
+func (s *Service) RenameProfile(tx store.Tx, proj, from, to string) error {
+	for _, u := range profile.Collection.UsedBy(tx, profile.Key(proj, from)) {
+		if u.Collection != Collection.Name {
+			continue
+		}
+		err := Collection.Modify(tx, u.Key, func(r *Record) error {
+			for i, p := range r.Profiles {
+				if p == from {
+					r.Profiles[i] = to
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
