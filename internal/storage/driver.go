@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 
+	"lxd/internal/host/idmap"
 	"lxd/internal/schema"
 )
 
@@ -28,12 +29,13 @@ type Volume struct {
 	IDMap []IDRange
 	// Plain asks for a tree of its own rather than one stacked on an image (security.nesting).
 	Plain bool
-	// Source is the image volume that the volume was cloned from, if it still depends on it.
+	// Source is the name of the image volume that the volume was cloned from, if it still depends on it. Pools report it; what callers
+	// set is ignored.
 	Source string
 }
 
 // IDRange maps Size ids from Inside to Host.
-type IDRange struct{ Host, Inside, Size int64 }
+type IDRange = idmap.Range
 
 // Driver is one kind of backend.
 type Driver interface {
@@ -50,19 +52,23 @@ type Driver interface {
 
 // Pool is one open pool. All methods may be called at the same time for different volumes.
 type Pool interface {
-	// Create makes v; fill, if not nil, writes its content below root. On failure nothing is left.
+	// Create makes v; fill, if not nil, writes its content below root, which is what Mounted.Path will be: rootfs/ and what else there is,
+	// with owners as seen inside. Without fill the volume has an empty rootfs. It fails with Conflict if v exists. On failure, and after a
+	// crash, nothing is left. An image volume that was deleted while others depended on it comes back as it was, without fill.
 	Create(ctx context.Context, v Volume, fill func(ctx context.Context, root string) error) error
-	// Delete removes v, mounted or half made or missing: none of these is an error.
+	// Delete removes v, mounted or half made or missing: none of these is an error. An image volume that others depend on goes from
+	// Volumes at once, and from the host with the last of those.
 	Delete(ctx context.Context, v Volume) error
-	// Mount makes v's content visible and returns where; mounting twice is one mount.
+	// Mount makes v's content visible and returns where; mounting twice is one mount. A first mount gives the files the owners of v.IDMap,
+	// and the tree its own copy of the bytes if v.Plain asks for it. It fails with NotFound if there is no such volume.
 	Mount(ctx context.Context, v Volume) (Mounted, error)
 	// Unmount undoes Mount, also after a crash; an unmounted volume is no error.
 	Unmount(ctx context.Context, v Volume) error
-	// Volumes lists what is there.
+	// Volumes lists what is there, by type, project and name.
 	Volumes(ctx context.Context) ([]Volume, error)
 	// Usage is bytes used and total of the pool.
 	Usage(ctx context.Context) (used, total uint64, err error)
-	// Close lets go of the pool; volumes in use stay.
+	// Close lets go of the pool, when what goes on in the background is done; volumes in use stay.
 	Close() error
 }
 
@@ -74,6 +80,12 @@ type Mounted struct {
 	Root string
 	// Shifted says that the owners of the files below Root are host ids already.
 	Shifted bool
+}
+
+// Defaulter is a Driver that chooses values for keys that the user left open.
+type Defaulter interface {
+	// Defaults returns cfg with the automatic values of a new pool filled in. It has no effects.
+	Defaults(dir string, cfg map[string]string) map[string]string
 }
 
 // Cloner makes a volume from another of the same pool without copying its bytes where it can.

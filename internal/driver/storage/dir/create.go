@@ -1,0 +1,166 @@
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"lxd/internal/errs"
+	"lxd/internal/host/fs"
+	"lxd/internal/host/idmap"
+	"lxd/internal/host/mount"
+	"lxd/internal/storage"
+)
+
+// Create makes v with what fill writes, or with an empty root.
+func (p *pool) Create(ctx context.Context, v storage.Volume, fill func(ctx context.Context, root string) error) error {
+	path, err := p.path(v)
+	if err != nil {
+		return err
+	}
+	defer p.locks.write(path)()
+	back, err := p.revive(path, v)
+	if back || err != nil {
+		return err
+	}
+	return p.build(path, v, func(stage string) (state, error) {
+		s := state{Type: v.Type, Project: v.Project, Name: v.Name}
+		if fill != nil {
+			if err := fill(ctx, stage); err != nil {
+				return s, err
+			}
+		}
+		return s, settle(stage)
+	})
+}
+
+// revive shows an image volume again that was deleted but is still there for others. Any other volume that exists is a Conflict.
+func (p *pool) revive(path string, v storage.Volume) (bool, error) {
+	s, err := readState(path)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, e := os.Lstat(path); e == nil {
+			return false, errs.Newf(errs.Conflict, "folder %s is in the way of volume %q and is none of ours: move it away", path, v.Name)
+		}
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !s.Hidden {
+		return false, errs.Newf(errs.Conflict, "volume %q of type %q already exists in the storage pool", v.Name, v.Type)
+	}
+	s.Hidden = false
+	return true, s.write(path)
+}
+
+// build has the volume's folder made out of sight and then moves it to path.
+func (p *pool) build(path string, v storage.Volume, fill func(stage string) (state, error)) (err error) {
+	stage, err := os.MkdirTemp(filepath.Join(p.dir, tmp), "new-")
+	if err != nil {
+		return diskFull(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(diskFull(err), mount.UnmountBelow(stage), fs.RemoveAll(stage))
+		}
+	}()
+	s, err := fill(stage)
+	if err != nil {
+		return err
+	}
+	if err := s.write(stage); err != nil {
+		return err
+	}
+	if err := guard(stage, v.Type, v.IDMap); err != nil {
+		return err
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, stage, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE); err != nil {
+		return fmt.Errorf("move the new volume to %s: %w", path, err)
+	}
+	return nil
+}
+
+// settle checks what fill left behind: it may have come from anywhere.
+func settle(stage string) error {
+	for _, name := range []string{stateFile, stateFile + ".new", upper, work, flat} {
+		if _, err := os.Lstat(filepath.Join(stage, name)); err == nil {
+			return errs.Newf(errs.Invalid, "the content has the top entry %q, a name that the storage pool needs: leave it out", name)
+		}
+	}
+	st, err := os.Lstat(filepath.Join(stage, rootfs))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return os.Mkdir(filepath.Join(stage, rootfs), 0o755)
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return errs.Newf(errs.Invalid, "the content's top entry %q is no folder (%s)", rootfs, st.Mode().Type())
+	}
+	return nil
+}
+
+// guard lets nobody but the daemon, and the root user of the instance, through the volume's folder: set-user-id files below it are
+// of no use to the host's users.
+func guard(path string, t storage.VolumeType, m idmap.Map) error {
+	mode, uid := uint32(0o100), int64(0)
+	if t == storage.ImageVolume {
+		mode = 0o700
+	} else if id, ok := m.Host(0); ok {
+		uid = id
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil || st.Mode&0o7777 == mode && int64(st.Uid) == uid && st.Gid == 0 {
+		return err
+	}
+	if err := unix.Chown(path, int(uid), 0); err != nil {
+		return &os.PathError{Op: "chown", Path: path, Err: err}
+	}
+	if err := unix.Chmod(path, mode); err != nil {
+		return &os.PathError{Op: "chmod", Path: path, Err: err}
+	}
+	return nil
+}
+
+func diskFull(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("the storage pool is full: free some space, then try again: %w", err)
+	}
+	return err
+}
+
+// ability is what the host and the pool's file system can do.
+type ability struct {
+	// maps says that mounts can show other owners; layers that a folder can be stacked on a mapped image.
+	maps, layers bool
+}
+
+// probe tries it out.
+func (p *pool) probe() (a ability, err error) {
+	stage, err := os.MkdirTemp(filepath.Join(p.dir, tmp), "probe-")
+	if err != nil {
+		return a, diskFull(err)
+	}
+	defer func() { err = errors.Join(err, mount.UnmountBelow(stage), fs.RemoveAll(stage)) }()
+	for _, f := range []string{"image", "image/" + rootfs, upper, work, rootfs} {
+		if err := os.Mkdir(filepath.Join(stage, f), 0o700); err != nil {
+			return a, err
+		}
+	}
+	image, err := p.mapped(filepath.Join(stage, "image", rootfs), idmap.Default())
+	if err != nil {
+		return a, nil //nolint:nilerr // not being able to is an answer
+	}
+	defer image.Close()
+	a.maps = true
+	o := mount.Overlay{Lower: image, Stage: filepath.Join(stage, "image"), Upper: filepath.Join(stage, upper), Work: filepath.Join(stage, work), Options: options()}
+	t, err := o.Make()
+	if err != nil {
+		return a, nil //nolint:nilerr // likewise
+	}
+	a.layers = true
+	return a, t.Close()
+}

@@ -1,0 +1,279 @@
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"lxd/internal/errs"
+	"lxd/internal/host/fs"
+	"lxd/internal/host/idmap"
+	"lxd/internal/host/mount"
+	"lxd/internal/storage"
+)
+
+// options are those of every layer.
+//
+// redirect_dir=on: renaming a folder of the image works as on any file system; the attribute that it is kept in cannot be set
+// from inside. metacopy=off, index=off: the layer then holds whole files and can be copied by itself; a file of the image with several names
+// becomes two when it is written to. xino=off: image and layer are on one file system, whose inode numbers are used as they are.
+func options() []string {
+	return []string{"redirect_dir=on", "metacopy=off", "index=off", "xino=off"}
+}
+
+// mapped clones the folder at path as a mount that shows its owners as m has them on the host.
+func (p *pool) mapped(path string, m idmap.Map) (*mount.Tree, error) {
+	t, err := mount.Open(path, false)
+	if err != nil || len(m) == 0 {
+		return t, err
+	}
+	user, err := p.namespaces.Get(m)
+	if err == nil {
+		err = t.Map(user)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// layer stacks a volume's upper folder on its image; the result is attached nowhere yet.
+func (p *pool) layer(path string, s state) (*mount.Tree, error) {
+	lower, err := p.mapped(filepath.Join(p.image(s.Source), rootfs), s.Map)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errs.Newf(errs.Internal, "the image volume %s that volume %q lies on is gone from the storage pool: delete the volume, or import the image again", s.Source, s.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer lower.Close()
+	stage, err := os.MkdirTemp(filepath.Join(p.dir, tmp), "lower-")
+	if err != nil {
+		return nil, diskFull(err)
+	}
+	t, err := mount.Overlay{
+		Lower: lower, Stage: stage, Upper: filepath.Join(path, upper), Work: filepath.Join(path, work), Options: options(),
+	}.Make()
+	return t, errors.Join(err, os.Remove(stage))
+}
+
+func (p *pool) image(name string) string {
+	return filepath.Join(p.dir, folderOf(storage.ImageVolume), name)
+}
+
+// Mount shows v's content; before the first time it gives the files the owners, and the tree the form, that v asks for.
+func (p *pool) Mount(ctx context.Context, v storage.Volume) (storage.Mounted, error) {
+	path, err := p.path(v)
+	if err != nil {
+		return storage.Mounted{}, err
+	}
+	m, free, err := p.mount(ctx, path, v)
+	if free != "" && err == nil {
+		err = p.dropHidden(ctx, free)
+	}
+	return m, err
+}
+
+// mount does the work; free names the image that the volume does not depend on any more.
+func (p *pool) mount(ctx context.Context, path string, v storage.Volume) (m storage.Mounted, free string, err error) {
+	defer p.locks.write(path)()
+	_, s, err := p.find(v)
+	if err != nil {
+		return m, "", err
+	}
+	root := filepath.Join(path, rootfs)
+	if there, err := mount.At(root); err != nil {
+		return m, "", err
+	} else if !there {
+		if free, err = p.ready(ctx, path, v, &s); err != nil {
+			return m, "", diskFull(err)
+		}
+		if err := p.attach(path, s); err != nil {
+			return m, "", diskFull(err)
+		}
+	}
+	return storage.Mounted{Path: path, Root: root, Shifted: s.Shifted}, free, nil
+}
+
+// ready brings a volume that is not mounted into the state that it is to be mounted in.
+func (p *pool) ready(ctx context.Context, path string, v storage.Volume, s *state) (free string, err error) {
+	if err := p.wait(ctx, path); err != nil {
+		return "", err
+	}
+	if v.Type == storage.ImageVolume {
+		return "", nil
+	}
+	if err := finishFlat(path, *s); err != nil {
+		return "", err
+	}
+	if s.layered() && v.Plain {
+		if err := errors.Join(p.own(ctx, path, v.IDMap, s), guard(path, v.Type, v.IDMap)); err != nil {
+			return "", err
+		}
+		return p.flatten(ctx, path, s)
+	}
+	if s.Shifted || v.Plain || !p.ability.maps {
+		if err := p.own(ctx, path, v.IDMap, s); err != nil {
+			return "", err
+		}
+	}
+	return "", guard(path, v.Type, v.IDMap)
+}
+
+// attach shows a layered volume; a plain one is there already.
+func (p *pool) attach(path string, s state) error {
+	if !s.layered() {
+		return nil
+	}
+	if err := emptyWork(path); err != nil {
+		return err
+	}
+	t, err := p.layer(path, s)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if err := t.Private(); err != nil {
+		return err
+	}
+	return t.Attach(filepath.Join(path, rootfs))
+}
+
+// emptyWork makes the overlay's scratch folder anew if it is missing.
+func emptyWork(path string) error {
+	err := os.Mkdir(filepath.Join(path, work), 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// Unmount takes v's content away. What is not on disk yet is written in the background; the next Mount waits for that.
+func (p *pool) Unmount(_ context.Context, v storage.Volume) error {
+	path, err := p.path(v)
+	if err != nil {
+		return err
+	}
+	defer p.locks.write(path)()
+	_, err = p.release(path)
+	return err
+}
+
+// release unmounts a volume and remembers what is still being written.
+func (p *pool) release(path string) (<-chan struct{}, error) {
+	flushed, err := mount.Release(filepath.Join(path, rootfs))
+	if err != nil {
+		return flushed, err
+	}
+	select {
+	case <-flushed:
+		return flushed, nil
+	default:
+	}
+	p.mu.Lock()
+	p.flushing[path] = flushed
+	p.mu.Unlock()
+	p.work.Go(func() {
+		<-flushed
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.flushing[path] == flushed {
+			delete(p.flushing, path)
+		}
+	})
+	return flushed, nil
+}
+
+// wait lets an earlier mount of the volume finish writing.
+func (p *pool) wait(ctx context.Context, path string) error {
+	p.mu.Lock()
+	flushed := p.flushing[path]
+	p.mu.Unlock()
+	if flushed == nil {
+		return nil
+	}
+	select {
+	case <-flushed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// own moves the owners of the volume's own files to m. Each step is on disk before it begins, so that one that was cut short is resumed.
+func (p *pool) own(ctx context.Context, path string, m idmap.Map, s *state) error {
+	if err := p.move(ctx, path, s); err != nil {
+		return err
+	}
+	steps, err := s.Map.Steps(m)
+	if err != nil {
+		return err
+	}
+	s.Next = steps
+	if s.Shifted && len(steps) == 0 {
+		return nil
+	}
+	s.Shifted = true
+	if err := s.write(path); err != nil {
+		return err
+	}
+	return p.move(ctx, path, s)
+}
+
+// move takes the steps that are open.
+func (p *pool) move(ctx context.Context, path string, s *state) error {
+	for len(s.Next) > 0 {
+		to := s.Next[0]
+		if err := fs.Reown(ctx, filepath.Join(path, s.tree()), s.Map.Shift(to)); err != nil {
+			return fmt.Errorf("changing the owners of volume %q: %w", s.Name, err)
+		}
+		s.Map, s.Next = to, s.Next[1:]
+		if err := s.write(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flatten turns a layered volume into a tree of its own. The change of state decides; before it the copy is a leftover, after it the layer.
+func (p *pool) flatten(ctx context.Context, path string, s *state) (free string, err error) {
+	if err := fs.RemoveAll(filepath.Join(path, flat)); err != nil {
+		return "", err
+	}
+	if err := p.copyLayers(ctx, path, *s); err != nil {
+		return "", errors.Join(fmt.Errorf("copying volume %q out of its image: %w", s.Name, err), fs.RemoveAll(filepath.Join(path, flat)))
+	}
+	free, s.Source = s.Source, ""
+	if err := s.write(path); err != nil {
+		return "", err
+	}
+	return free, finishFlat(path, *s)
+}
+
+func (p *pool) copyLayers(ctx context.Context, path string, s state) error {
+	if err := emptyWork(path); err != nil {
+		return err
+	}
+	t, err := p.layer(path, s)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return fs.CopyTree(ctx, fmt.Sprintf("/proc/self/fd/%d", t.Fd()), filepath.Join(path, flat), fs.CopyOptions{})
+}
+
+// finishFlat puts the copy of a volume that is plain by now into its place and removes its layer.
+func finishFlat(path string, s state) error {
+	if s.layered() {
+		return nil
+	}
+	err := unix.Rename(filepath.Join(path, flat), filepath.Join(path, rootfs))
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("volume folder %s: put the copy in place: %w", path, err)
+	}
+	return errors.Join(fs.RemoveAll(filepath.Join(path, upper)), fs.RemoveAll(filepath.Join(path, work)))
+}

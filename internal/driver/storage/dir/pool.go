@@ -1,0 +1,211 @@
+package dir
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"lxd/internal/errs"
+	"lxd/internal/host/idmap"
+	"lxd/internal/host/mount"
+	"lxd/internal/storage"
+)
+
+// Folders of a pool that hold no volumes.
+const (
+	tmp   = ".tmp"
+	trash = ".trash"
+)
+
+// folders hold the volumes of each type; this is the order of their lists.
+var folders = []string{"containers", "virtual-machines", "images", "custom"}
+
+// folderOf is where the volumes of a type are.
+func folderOf(t storage.VolumeType) string {
+	switch t {
+	case storage.ContainerVolume:
+		return "containers"
+	case storage.VMVolume:
+		return "virtual-machines"
+	case storage.ImageVolume:
+		return "images"
+	case storage.CustomVolume:
+		return "custom"
+	}
+	return ""
+}
+
+// pool is one open pool.
+type pool struct {
+	dir        string
+	namespaces *idmap.Namespaces
+	locks      locks
+	ability    ability
+	// work is what goes on in the background.
+	work sync.WaitGroup
+
+	mu sync.Mutex
+	// flushing are volumes that were unmounted but are still being written to disk.
+	flushing map[string]<-chan struct{}
+	// failed is what went wrong in the background.
+	failed error
+}
+
+func newPool(dir string, n *idmap.Namespaces) *pool {
+	return &pool{dir: dir, namespaces: n, flushing: map[string]<-chan struct{}{}}
+}
+
+// prepare makes the folders, clears away leftovers and finds out what the host can do.
+func (p *pool) prepare() error {
+	if err := os.Chmod(p.dir, 0o711); err != nil {
+		return err
+	}
+	for _, f := range append([]string{tmp, trash}, folders...) {
+		mode := os.FileMode(0o711)
+		if f == tmp || f == trash {
+			mode = 0o700
+		}
+		if err := os.Mkdir(filepath.Join(p.dir, f), mode); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		if err := os.Chmod(filepath.Join(p.dir, f), mode); err != nil {
+			return err
+		}
+	}
+	if err := p.sweep(); err != nil {
+		return err
+	}
+	var err error
+	p.ability, err = p.probe()
+	return err
+}
+
+// sweep moves what a crash left in .tmp to the trash, and has the trash emptied in the background.
+func (p *pool) sweep() error {
+	for _, f := range []string{tmp, trash} {
+		top := filepath.Join(p.dir, f)
+		entries, err := os.ReadDir(top)
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			continue
+		}
+		if err := mount.UnmountBelow(top); err != nil {
+			return err
+		}
+		for _, e := range entries {
+			path := filepath.Join(top, e.Name())
+			if f == tmp {
+				if path, err = p.discard(path); err != nil {
+					return err
+				}
+			}
+			p.remove(path, nil)
+		}
+	}
+	return nil
+}
+
+// path is the folder of a volume. It fails with Invalid on a name that could be something else.
+func (p *pool) path(v storage.Volume) (string, error) {
+	f := folderOf(v.Type)
+	name := v.Name
+	switch {
+	case v.Type == storage.CustomVolume, v.Project != "" && v.Project != "default" && v.Type != storage.ImageVolume:
+		name = cmp.Or(v.Project, "default") + "_" + v.Name
+	}
+	if f == "" || v.Name == "" || name[0] == '.' || filepath.Base(name) != name || len(name) > unix.NAME_MAX {
+		return "", errs.Newf(errs.Invalid, "volume name %q of type %q is not possible on a \"dir\" pool", name, v.Type)
+	}
+	return filepath.Join(p.dir, f, name), nil
+}
+
+// find reads the state of an existing volume.
+func (p *pool) find(v storage.Volume) (path string, s state, err error) {
+	if path, err = p.path(v); err != nil {
+		return "", s, err
+	}
+	s, err = readState(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && s.Hidden {
+		return path, s, errs.Newf(errs.NotFound, "volume %q of type %q is not in the storage pool", v.Name, v.Type)
+	}
+	return path, s, err
+}
+
+// Volumes lists what is there.
+func (p *pool) Volumes(ctx context.Context) ([]storage.Volume, error) {
+	var out []storage.Volume
+	for _, f := range folders {
+		err := p.states(ctx, f, func(_ string, s state) error {
+			if !s.Hidden {
+				out = append(out, s.volume())
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(out, func(a, b storage.Volume) int {
+		return cmp.Or(cmp.Compare(slices.Index(folders, folderOf(a.Type)), slices.Index(folders, folderOf(b.Type))),
+			cmp.Compare(a.Project, b.Project), cmp.Compare(a.Name, b.Name))
+	})
+	return out, nil
+}
+
+// states calls fn with the state of every volume in a folder; one that vanishes meanwhile is left out.
+func (p *pool) states(ctx context.Context, folder string, fn func(path string, s state) error) error {
+	entries, err := os.ReadDir(filepath.Join(p.dir, folder))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		path := filepath.Join(p.dir, folder, e.Name())
+		s, err := readState(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := fn(path, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Usage is what the file system that the pool is on has.
+func (p *pool) Usage(context.Context) (used, total uint64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(p.dir, &st); err != nil {
+		return 0, 0, fmt.Errorf("usage of %s: %w", p.dir, err)
+	}
+	return (st.Blocks - st.Bfree) * uint64(st.Bsize), st.Blocks * uint64(st.Bsize), nil
+}
+
+// Close waits for the background and reports what went wrong there. A source elsewhere is no longer shown, unless a volume is in use.
+func (p *pool) Close() error {
+	p.work.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	shown, err := mount.At(p.dir)
+	if err != nil || !shown {
+		return errors.Join(p.failed, err)
+	}
+	if err := unix.Unmount(p.dir, unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EBUSY) {
+		return errors.Join(p.failed, err)
+	}
+	return p.failed
+}

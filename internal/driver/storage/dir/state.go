@@ -1,0 +1,71 @@
+package dir
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"lxd/internal/host/idmap"
+	"lxd/internal/storage"
+)
+
+// Names in a volume's folder that are the driver's.
+const (
+	stateFile = "volume.json"
+	rootfs    = "rootfs"
+	upper     = "upper"
+	work      = "work"
+	// flat is the tree that a layered volume is being turned into.
+	flat = "flat"
+)
+
+// state is what the driver must know of a volume after a crash.
+type state struct {
+	Type    storage.VolumeType `json:"type"`
+	Project string             `json:"project,omitempty"`
+	Name    string             `json:"name"`
+	// Source is the image volume that the layer lies on; only a layered volume has one.
+	Source string `json:"source,omitempty"`
+	// Shifted says that the files' owners on disk are the host's ids of Map, and not those inside.
+	Shifted bool      `json:"shifted,omitempty"`
+	Map     idmap.Map `json:"map,omitempty"`
+	// Next are the maps that the owners are on their way to, in order.
+	Next []idmap.Map `json:"next,omitempty"`
+	// Hidden says that the image volume was deleted and stays for those that depend on it.
+	Hidden bool `json:"hidden,omitempty"`
+}
+
+func (s state) layered() bool { return s.Source != "" }
+
+func (s state) volume() storage.Volume {
+	return storage.Volume{Type: s.Type, Project: s.Project, Name: s.Name, IDMap: s.Map, Source: s.Source}
+}
+
+// tree is the folder that holds the volume's own files: its layer, or all of it.
+func (s state) tree() string {
+	if s.layered() {
+		return upper
+	}
+	return rootfs
+}
+
+func readState(path string) (s state, err error) {
+	b, err := os.ReadFile(filepath.Join(path, stateFile))
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("volume folder %s: %s is damaged: %w", path, stateFile, err)
+	}
+	return s, nil
+}
+
+// write replaces the volume's state at once or not at all.
+func (s state) write(path string) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(path, stateFile), b)
+}
