@@ -4,14 +4,15 @@
  *   4  a pidfd of the container's init, so that a reused pid can not be meant
  *   5  a file (memfd) with the request: NUL-terminated strings, see read_request
  * and gets these reports, one message each:
- *   "P<pid>"   with descriptors: a pidfd of the program and, with a terminal, the terminal's controlling side
- *   "R"        the program is about to be run with everything set up
+ *   "P<pid>"   with a descriptor, a pidfd of the program
+ *   "R"        the program is about to be run with everything set up; with a terminal, its controlling side comes along
  *   "E<text>"  it could not be set up; no more follows
+ *   "I<text>"  the same, and the request is at fault: no such folder or user
  * The exit code is the program's: 128+n when signal n ended it, 127 when there is no such program, 126 when it can't be run.
  *
- * Two processes take part. The first joins the container's namespaces except that of pids, so nothing inside can see it;
- * it waits for the second, which is born in the container's pid namespace. Neither can be traced, nor its files in /proc be
- * opened, from inside: they are not dumpable and their memory belongs to the host's user namespace.
+ * Two processes take part. The first stays on the host, where nothing inside can see it, and waits for the second. That is born
+ * in the container's pid namespace and version 2 cgroup, which takes the host's rights, and joins the rest by itself. It can't
+ * be traced, nor its files in /proc be opened, from inside: it is not dumpable and its memory is the host's user namespace's.
  */
 #include "helper.h"
 
@@ -60,14 +61,25 @@ struct host {
 	struct sock_fprog filter;
 };
 
-/* give_up reports the failure to the caller and ends this process. */
-static _Noreturn void give_up(const char *what, int err)
+static _Noreturn void report(char kind, const char *what, int err)
 {
 	char text[512];
-	int n = snprintf(text, sizeof text, err ? "E%s: %s" : "E%s", what, strerror(err));
+	int n = snprintf(text, sizeof text, err ? "%c%s: %s" : "%c%s", kind, what, strerror(err));
 
 	send_fds(report_fd, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1, NULL, 0);
 	_exit(1);
+}
+
+/* give_up reports a failure to the caller and ends this process. */
+static _Noreturn void give_up(const char *what, int err)
+{
+	report('E', what, err);
+}
+
+/* refuse reports a request that this container can not fulfil, and ends this process. */
+static _Noreturn void refuse(const char *what, int err)
+{
+	report('I', what, err);
 }
 
 static const char *next(char **at, const char *end)
@@ -236,10 +248,9 @@ static void read_userns(struct host *h, pid_t pid)
 	h->userns = ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev;
 }
 
-/* enter joins the namespaces; the pid namespace only counts for children. */
 static void enter(const struct host *h)
 {
-	int spaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
+	int spaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
 
 	if (setns(init_fd, spaces | (h->userns ? CLONE_NEWUSER : 0)) < 0)
 		give_up("cannot join the container's namespaces", errno);
@@ -256,7 +267,7 @@ static void change_dir(const struct request *r)
 
 	if (*r->dir) {
 		if (chdir(r->dir) < 0)
-			give_up(r->dir, errno);
+			refuse(r->dir, errno);
 		return;
 	}
 	for (char **e = r->env; *e; e++)
@@ -356,21 +367,27 @@ static _Noreturn void run(const struct request *r)
 }
 
 /* inside is what the second process does. */
-static _Noreturn void inside(const struct request *r, const struct host *h, int slave)
+static _Noreturn void inside(const struct request *r, const struct host *h)
 {
+	int master = -1, slave = -1;
+
 	/* what the daemon ignores the program need not */
 	for (int s = 1; s < 32; s++)
 		signal(s, SIG_DFL);
 	join(h);
 	if (setsid() < 0)
 		give_up("cannot start a session", errno);
+	enter(h);
+	change_dir(r);
+	if (r->terminal)
+		open_terminal(r, &master, &slave);
 	take_terminal(slave);
 	umask(022);
 	confine(h);
 	if (setresgid(r->gid, r->gid, r->gid) < 0 || setresuid(r->uid, r->uid, r->uid) < 0)
-		give_up("the user or group is not one of the container's", errno);
+		refuse("the user or group is not one of the container's", errno);
 	prctl(PR_SET_DUMPABLE, 0);
-	if (send_fds(report_fd, "R", 1, NULL, 0) < 0)
+	if (send_fds(report_fd, "R", 1, &master, r->terminal ? 1 : 0) < 0)
 		_exit(1);
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	run(r);
@@ -404,7 +421,7 @@ int cmd_exec(int argc, char **argv)
 {
 	struct request r = {0};
 	struct host h = {0};
-	int fds[2] = {-1, -1}, slave = -1;
+	int pidfd = -1;
 	char text[32];
 
 	(void)argc, (void)argv;
@@ -417,17 +434,15 @@ int cmd_exec(int argc, char **argv)
 	read_bounding(&h, init);
 	read_userns(&h, init);
 	read_filter(&h, r.seccomp);
-	enter(&h);
-	change_dir(&r);
-	if (r.terminal)
-		open_terminal(&r, &fds[1], &slave);
-	pid_t pid = born(&h, &fds[0]);
+	if (setns(init_fd, CLONE_NEWPID) < 0)
+		give_up("cannot join the container's pid namespace", errno);
+	pid_t pid = born(&h, &pidfd);
 	if (pid < 0)
 		give_up("cannot make a process in the container", errno);
 	if (pid == 0)
-		inside(&r, &h, slave);
+		inside(&r, &h);
 	int n = snprintf(text, sizeof text, "P%d", pid);
-	if (send_fds(report_fd, text, n, fds, r.terminal ? 2 : 1) < 0)
+	if (send_fds(report_fd, text, n, &pidfd, 1) < 0)
 		kill(pid, SIGKILL);
 	close_range(0, ~0U, 0);
 	return wait_for(pid);

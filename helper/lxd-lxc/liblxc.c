@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,6 +150,7 @@ struct seccomp {
 	int (*attr_set)(void *, int, uint32_t);
 	int (*arch_add)(void *, uint32_t);
 	int (*rule_add)(void *, uint32_t, int, unsigned);
+	int (*rule_add_array)(void *, uint32_t, int, unsigned, const void *);
 	int (*resolve)(const char *);
 	int (*export)(const void *, int);
 };
@@ -162,6 +164,7 @@ static int load_seccomp(struct seccomp *s)
 		{"seccomp_attr_set", (void **)&s->attr_set},
 		{"seccomp_arch_add", (void **)&s->arch_add},
 		{"seccomp_rule_add", (void **)&s->rule_add},
+		{"seccomp_rule_add_array", (void **)&s->rule_add_array},
 		{"seccomp_syscall_resolve_name", (void **)&s->resolve},
 		{"seccomp_export_bpf", (void **)&s->export},
 	};
@@ -189,8 +192,12 @@ static uint32_t action(char *word, uint32_t fallback)
 
 static int add_rule(struct seccomp *s, void *ctx, char *line, uint32_t fallback)
 {
+	/* the flag of umount2(2) that forces, as the second argument */
+	const struct { unsigned arg; int masked_eq; uint64_t mask, value; } force = {1, 7, MNT_FORCE, MNT_FORCE};
 	char *rest = strchr(line, ' ');
 
+	if (!strcmp(line, "reject_force_umount"))
+		return s->rule_add_array(ctx, act_errno | EACCES, s->resolve("umount2"), 1, &force) ? fail(0, "the policy's rule for umount2") : 0;
 	if (rest)
 		*rest++ = 0;
 	int nr = s->resolve(line);

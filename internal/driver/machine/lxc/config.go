@@ -1,0 +1,93 @@
+package lxc
+
+import (
+	"strings"
+
+	"lxd/internal/errs"
+)
+
+// config collects the lines of a liblxc configuration. It is the only way into that file: whatever a user can choose passes through
+// set, which lets nothing through that could begin a line of its own.
+type config struct {
+	text strings.Builder
+	err  error
+}
+
+// set adds one line. The first value that cannot be written is kept as the error of the whole.
+func (c *config) set(key, value string) {
+	if c.err != nil {
+		return
+	}
+	if i := strings.IndexFunc(value, control); i >= 0 {
+		c.err = errs.Newf(errs.Invalid, "%s has the control character %q in its value: it must be one line of plain text", key, value[i])
+		return
+	}
+	c.text.WriteString(key)
+	c.text.WriteString(" = ")
+	c.text.WriteString(quoted(value))
+	c.text.WriteByte('\n')
+}
+
+// fields adds one line of blank-separated fields as in fstab, where blanks and backslashes are written in octal.
+func (c *config) fields(key string, fields ...string) {
+	for i, f := range fields {
+		if f == "" && c.err == nil {
+			c.err = errs.Newf(errs.Invalid, "%s has an empty field %d", key, i+1)
+		}
+		fields[i] = octal.Replace(f)
+	}
+	c.set(key, strings.Join(fields, " "))
+}
+
+// raw adds lines that the administrator wrote in liblxc's own language.
+func (c *config) raw(lines string) {
+	for line := range strings.SplitSeq(lines, "\n") {
+		key, value, ok := strings.Cut(line, "=")
+		key = strings.TrimSpace(key)
+		switch {
+		case key == "" && !ok, strings.HasPrefix(key, "#"):
+			continue
+		case !ok || strings.IndexFunc(key, notKey) >= 0 || !strings.HasPrefix(key, "lxc."):
+			c.fail("the line %q of raw.lxc is not of the form \"lxc.key = value\"", line)
+		case reserved(key):
+			c.fail("raw.lxc must not set %s: the server needs it for itself", key)
+		default:
+			c.set(key, strings.TrimSpace(value))
+		}
+	}
+}
+
+func (c *config) fail(format string, a ...any) {
+	if c.err == nil {
+		c.err = errs.Newf(errs.Invalid, format, a...)
+	}
+}
+
+// String is the whole text.
+func (c *config) String() string { return c.text.String() }
+
+// octal writes what separates fields in the manner of fstab(5).
+var octal = strings.NewReplacer(`\`, `\134`, " ", `\040`)
+
+func control(r rune) bool { return r < 0x20 || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 }
+
+func notKey(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+}
+
+// reserved tells of keys by which raw.lxc would break what the driver relies on.
+func reserved(key string) bool {
+	return strings.HasPrefix(key, "lxc.log.") || strings.HasPrefix(key, "lxc.cgroup.dir.") || key == "lxc.syslog" || key == "lxc.ephemeral"
+}
+
+// quoted protects a value from losing its outer blanks or quotes: liblxc strips one pair of quotes.
+func quoted(v string) string {
+	if v == "" {
+		return v
+	}
+	first, last := v[0], v[len(v)-1]
+	if strings.TrimSpace(v) != v || first == last && (first == '"' || first == '\'') {
+		return `"` + v + `"`
+	}
+	return v
+}

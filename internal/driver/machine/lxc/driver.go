@@ -1,0 +1,376 @@
+// Package lxc runs system containers with liblxc, which a small C program loads so that the daemon stays free of it.
+//
+// For each container one process of that program stays as its monitor. It outlives the daemon and ends with the container; the
+// daemon holds both by pidfd. A container that reboots ends, and says so: to start it again is for the rules of instances.
+package lxc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lxd/internal/errs"
+	"lxd/internal/host/cgroup"
+	"lxd/internal/host/run"
+	"lxd/internal/machine"
+	"lxd/internal/undo"
+)
+
+const (
+	// startTime is how long a start may take, killTime the end of what was killed.
+	startTime = 60 * time.Second
+	killTime  = 20 * time.Second
+	// tidyTime is how long a monitor has to tidy up after its container before it is ended too.
+	tidyTime = 5 * time.Second
+	fuse     = 0x65735546
+)
+
+// Driver starts containers. Make it with New.
+type Driver struct {
+	// helper is a sealed copy of the C program in memory: what runs of it cannot be changed by what it runs.
+	helper *os.File
+	tree   *cgroup.Tree
+	lxcfs  string
+	locks  string
+	// filter is the compiled default policy.
+	filter []byte
+}
+
+// New makes a driver of the helper program at that path.
+func New(helper string) (*Driver, error) {
+	tree, err := cgroup.Open("/sys/fs/cgroup")
+	if err != nil {
+		return nil, errs.As(errs.Unavailable, err)
+	}
+	image, err := sealed(helper)
+	if err != nil {
+		return nil, errs.Newf(errs.Unavailable, "cannot load the container helper: %w; build it with `make build`", err)
+	}
+	d := &Driver{helper: image, tree: tree, lxcfs: "/var/lib/lxcfs", locks: "/run/lxc/lock"}
+	if d.filter, err = d.compile(defaultPolicy); err != nil {
+		return nil, errors.Join(err, image.Close())
+	}
+	return d, nil
+}
+
+// Close lets the helper go. Machines run on.
+func (d *Driver) Close() error { return d.helper.Close() }
+
+// Name is the wire name.
+func (d *Driver) Name() string { return "lxc" }
+
+// Probe says what containers can do here.
+func (d *Driver) Probe(context.Context) (machine.Info, error) {
+	features := map[string]bool{"lxcfs": d.lxcfsDir() != "", "cgroup2": d.tree.Version("memory") == 2}
+	for _, c := range []string{"memory", "cpu", "cpuset", "pids", "freezer", "devices", "blkio"} {
+		features["cgroup_"+c] = d.tree.Version(c) > 0
+	}
+	return machine.Info{Version: "1", Features: features}, nil
+}
+
+// Start runs p.
+func (d *Driver) Start(ctx context.Context, p machine.Plan) (m machine.Machine, err error) {
+	if err := check(p); err != nil {
+		return nil, err
+	}
+	if p.Mounts, err = settle(p); err != nil {
+		return nil, err
+	}
+	text, err := Render(p, Host{Cgroups: d.tree, LXCFS: d.lxcfsDir()})
+	if err != nil {
+		return nil, err
+	}
+	lock, err := d.lock(ctx, p.RunDir)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if running, err := d.group(payloadGroup(p.ID, p.RunDir)).PIDs(); len(running) > 0 || err != nil {
+		return nil, errors.Join(err, errs.Newf(errs.Conflict, "machine %s already runs (process %v)", p.ID, running))
+	}
+	var u undo.Stack
+	defer u.Unwind(ctx, &err)
+	u.Add("files of "+p.ID, func(context.Context) error { return d.clean(p.ID, p.RunDir) })
+	if err := d.prepare(p, text); err != nil {
+		return nil, err
+	}
+	h, err := d.launch(ctx, p, lock)
+	if err != nil {
+		u.Add("processes of "+p.ID, func(ctx context.Context) error { return d.end(ctx, p.ID, p.RunDir) })
+		return nil, err
+	}
+	return d.hold(h)
+}
+
+// Reattach holds a container that was started by an earlier daemon. One that has ended asking for a restart is returned as ended, so
+// that its Exit can be read.
+func (d *Driver) Reattach(ctx context.Context, h machine.Handle) (machine.Machine, error) {
+	if h.Driver != d.Name() {
+		return nil, errs.Newf(errs.NotFound, "machine %s is not one of the %s driver", h.ID, d.Name())
+	}
+	lock, err := d.lock(ctx, h.RunDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errs.Newf(errs.NotFound, "machine %s does not run", h.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	return d.hold(h)
+}
+
+// Reap ends and removes what is left of a container.
+func (d *Driver) Reap(ctx context.Context, id, runDir string) error {
+	lock, err := d.lock(ctx, runDir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err == nil {
+		defer lock.Close()
+	}
+	if err := d.end(ctx, id, runDir); err != nil {
+		return err
+	}
+	return errors.Join(d.clean(id, runDir), gone(os.Remove(filepath.Join(runDir, exitFile))))
+}
+
+// lock waits for a start under way to be over, also one whose daemon has died meanwhile: its helper holds the lock on.
+func (d *Driver) lock(ctx context.Context, runDir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(runDir, lockFile), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Join(err, f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(errs.Newf(errs.Unavailable, "a start in %s is still under way", runDir), f.Close())
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// prepare writes what liblxc reads. Others may pass through the run folder, since the container's root, who is nobody on the host,
+// must reach the mount point in it; they cannot list it, and the files in it are root's.
+func (d *Driver) prepare(p machine.Plan, text string) error {
+	if err := os.Chmod(p.RunDir, 0o711); err != nil {
+		return err
+	}
+	for _, dir := range []string{mountFolder, nodeFolder} {
+		if err := os.MkdirAll(filepath.Join(p.RunDir, dir), 0o711); err != nil {
+			return err
+		}
+	}
+	files := map[string][]byte{configFile: []byte(text), policyFile: []byte(defaultPolicy), filterFile: d.filter}
+	for name, b := range files {
+		if err := os.WriteFile(filepath.Join(p.RunDir, name), b, 0o600); err != nil {
+			return err
+		}
+	}
+	if err := makeNodes(p); err != nil {
+		return err
+	}
+	log := filepath.Join(p.LogDir, "lxc.log")
+	if err := gone(os.Rename(log, log+".old")); err != nil {
+		return err
+	}
+	link := filepath.Join(p.RunDir, logLink)
+	if err := gone(os.Remove(link)); err != nil {
+		return err
+	}
+	return os.Symlink(p.LogDir, link)
+}
+
+// launch runs the helper, which ends when the container is up.
+func (d *Driver) launch(ctx context.Context, p machine.Plan, lock *os.File) (machine.Handle, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	out, err := run.Output(ctx, run.Call{
+		Path: d.program(), Args: []string{"start", p.ID, p.RunDir, filepath.Join(p.RunDir, configFile)}, Files: []*os.File{lock},
+	})
+	h := machine.Handle{Driver: d.Name(), ID: p.ID, RunDir: p.RunDir}
+	if err != nil {
+		return h, errs.Newf(errs.Internal, "start container %s: %w%s", p.Name, err, reasons(filepath.Join(p.LogDir, "lxc.log")))
+	}
+	if _, err := fmt.Sscan(string(out), &h.PID, &h.StartTime, &h.MonitorPID, &h.MonitorStartTime); err != nil {
+		return h, fmt.Errorf("start container %s: the helper says %q: %w", p.Name, out, err)
+	}
+	return h, nil
+}
+
+// end kills what runs of a container and removes its control groups.
+func (d *Driver) end(ctx context.Context, id, runDir string) error {
+	ctx, cancel := context.WithTimeout(ctx, killTime)
+	defer cancel()
+	payload, monitor := d.group(payloadGroup(id, runDir)), d.group(monitorGroup(id, runDir))
+	if err := payload.Kill(ctx); err != nil {
+		return fmt.Errorf("end machine %s: %w", id, err)
+	}
+	if err := monitor.Kill(ctx); err != nil {
+		return fmt.Errorf("end the monitor of machine %s: %w", id, err)
+	}
+	return d.removeGroups(ctx, id, runDir)
+}
+
+// removeGroups tries for a while: the kernel lets go of a process a moment after it is gone.
+func (d *Driver) removeGroups(ctx context.Context, id, runDir string) error {
+	for {
+		err := errors.Join(d.group(payloadGroup(id, runDir)).Remove(), d.group(monitorGroup(id, runDir)).Remove())
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// clean removes the driver's files of a machine that has ended, but for its logs and the note of how it ended.
+func (d *Driver) clean(id, runDir string) error {
+	var failed error
+	for _, name := range []string{configFile, policyFile, filterFile, logLink, mountFolder} {
+		failed = errors.Join(failed, gone(os.Remove(filepath.Join(runDir, name))))
+	}
+	failed = errors.Join(failed, os.RemoveAll(filepath.Join(runDir, nodeFolder)))
+	lock := filepath.Join(d.locks, runDir, "."+id)
+	failed = errors.Join(failed, gone(os.Remove(lock)))
+	for dir := filepath.Dir(lock); len(dir) > len(d.locks); dir = filepath.Dir(dir) {
+		if os.Remove(dir) != nil { // another machine's, or gone
+			break
+		}
+	}
+	return failed
+}
+
+func (d *Driver) group(path string) *cgroup.Group { return d.tree.Group(path) }
+
+func (d *Driver) program() string { return fmt.Sprintf("/proc/self/fd/%d", d.helper.Fd()) }
+
+// lxcfsDir is where lxcfs is mounted, "" when it is not.
+func (d *Driver) lxcfsDir() string {
+	var st unix.Statfs_t
+	if unix.Statfs(d.lxcfs, &st) != nil || st.Type != fuse {
+		return ""
+	}
+	return d.lxcfs
+}
+
+// compile makes the kernel's program of a policy.
+func (d *Driver) compile(policy string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "lxd-seccomp-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	from, to := filepath.Join(dir, policyFile), filepath.Join(dir, filterFile)
+	if err := os.WriteFile(from, []byte(policy), 0o600); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	if _, err := run.Output(ctx, run.Call{Path: d.program(), Args: []string{"seccomp", from, to}}); err != nil {
+		return nil, errs.Newf(errs.Unavailable, "compile the system call policy: %w", err)
+	}
+	return os.ReadFile(to)
+}
+
+// payloadGroup and monitorGroup are a container's control groups. Daemons side by side have machines of the same id, but not in the
+// same folder.
+func payloadGroup(id, runDir string) string { return "lxc.payload." + id + "-" + short(runDir) }
+
+func monitorGroup(id, runDir string) string { return "lxc.monitor." + id + "-" + short(runDir) }
+
+func short(s string) string {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, s) // never fails
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+// makeNodes makes device nodes to be bind-mounted, since a container may not make them itself.
+func makeNodes(p machine.Plan) error {
+	for i, n := range p.Nodes {
+		path := filepath.Join(p.RunDir, nodeFolder, fmt.Sprint(i))
+		kind := uint32(unix.S_IFCHR)
+		if n.Block {
+			kind = unix.S_IFBLK
+		}
+		if err := gone(os.Remove(path)); err != nil {
+			return err
+		}
+		if err := unix.Mknod(path, kind|n.Mode&0o777, int(unix.Mkdev(n.Major, n.Minor))); err != nil {
+			return fmt.Errorf("make the node of %s: %w", n.Path, err)
+		}
+		if err := errors.Join(os.Chmod(path, os.FileMode(n.Mode&0o777)), os.Lchown(path, int(n.UID), int(n.GID))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealed copies a program to memory, where nobody can change it any more.
+func sealed(path string) (*os.File, error) {
+	from, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	fd, err := unix.MemfdCreate("lxd-lxc", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "lxd-lxc")
+	if _, err := io.Copy(f, from); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// reasons are the errors of a liblxc log: its first lines say why, those after it only what failed in turn.
+func reasons(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.SplitSeq(string(b), "\n") {
+		_, rest, ok := strings.Cut(line, " ERROR ")
+		if !ok {
+			continue
+		}
+		if _, why, ok := strings.Cut(rest, " - "); ok {
+			if _, after, ok := strings.Cut(why, " - "); ok {
+				why = after
+			}
+			return ": " + why + " (see " + path + ")"
+		}
+	}
+	return ""
+}
+
+func gone(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

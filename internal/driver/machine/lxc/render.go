@@ -1,0 +1,224 @@
+package lxc
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lxd/internal/device"
+	"lxd/internal/errs"
+	"lxd/internal/host/cgroup"
+	"lxd/internal/machine"
+)
+
+// Host is what of the host goes into a configuration.
+type Host struct {
+	Cgroups *cgroup.Tree
+	// LXCFS is the folder where lxcfs is mounted; "" when it does not run.
+	LXCFS string
+}
+
+// Files are the names of what the driver keeps in a machine's run folder.
+const (
+	configFile  = "lxc.conf"
+	policyFile  = "seccomp.policy"
+	filterFile  = "seccomp.bpf"
+	mountFolder = "root"
+	nodeFolder  = "nodes"
+	logLink     = "log"
+	lockFile    = "start.lock"
+	exitFile    = "exit"
+)
+
+// devices are the nodes that every container may use, after the kernel's documentation of device numbers.
+var devices = []string{
+	"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm",
+	"c 10:200 rwm", "c 10:229 rwm", "c 136:* rwm",
+}
+
+// Render writes the liblxc configuration of p. It has no effects, and fails with Invalid on what cannot be written.
+func Render(p machine.Plan, h Host) (string, error) {
+	var c config
+	c.base(p)
+	c.root(p)
+	c.mounts(p, h)
+	c.cgroups(p, h.Cgroups)
+	c.network(p.NICs)
+	c.init(p)
+	c.raw(p.Raw)
+	return c.String(), c.err
+}
+
+func (c *config) base(p machine.Plan) {
+	c.set("lxc.uts.name", p.Name)
+	c.set("lxc.log.level", "error")
+	c.set("lxc.log.file", filepath.Join(p.LogDir, "lxc.log"))
+	c.set("lxc.console.logfile", filepath.Join(p.LogDir, "console.log"))
+	c.set("lxc.console.size", "auto") // the file never grows beyond 128 KiB
+	c.set("lxc.tty.max", "0")
+	c.set("lxc.pty.max", "1024")
+	c.set("lxc.autodev", "1")
+	c.set("lxc.seccomp.profile", filepath.Join(p.RunDir, policyFile))
+	if len(p.IDMap) == 0 {
+		c.set("lxc.cap.drop", "mac_admin mac_override sys_time sys_module sys_rawio")
+	}
+	for _, r := range p.IDMap {
+		for _, kind := range []string{"u", "g"} {
+			c.set("lxc.idmap", fmt.Sprintf("%s %d %d %d", kind, r.Inside, r.Host, r.Size))
+		}
+	}
+}
+
+func (c *config) root(p machine.Plan) {
+	c.set("lxc.rootfs.path", "dir:"+p.Root)
+	c.set("lxc.rootfs.mount", filepath.Join(p.RunDir, mountFolder))
+	if len(p.IDMap) > 0 && !p.RootShifted {
+		c.set("lxc.rootfs.options", "idmap=container")
+	}
+}
+
+func (c *config) mounts(p machine.Plan, h Host) {
+	auto := "proc:rw sys:rw cgroup:rw:force"
+	if len(p.IDMap) == 0 {
+		auto = "proc:mixed sys:mixed cgroup:mixed:force"
+	}
+	c.set("lxc.mount.auto", auto)
+	c.mount(device.Mount{Source: "/dev/fuse", Target: "dev/fuse", Options: []string{"bind", "create=file", "optional"}})
+	c.mount(device.Mount{Source: "/dev/net/tun", Target: "dev/net/tun", Options: []string{"bind", "create=file", "optional"}})
+	c.mount(device.Mount{Source: "mqueue", Target: "dev/mqueue", FSType: "mqueue", Options: []string{"rw", "relatime", "create=dir", "optional"}})
+	for _, dir := range []string{"sys/fs/fuse/connections", "sys/kernel/debug"} {
+		c.mount(device.Mount{Source: "/" + dir, Target: dir, Options: []string{"rbind", "optional"}})
+	}
+	if p.Nesting {
+		c.mount(device.Mount{Source: "proc", Target: "dev/.lxc/proc", FSType: "proc", Options: []string{"create=dir", "optional"}})
+		c.mount(device.Mount{Source: "sys", Target: "dev/.lxc/sys", FSType: "sysfs", Options: []string{"create=dir", "optional"}})
+	}
+	if h.LXCFS != "" {
+		for _, name := range []string{"cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime"} {
+			c.mount(device.Mount{Source: filepath.Join(h.LXCFS, "proc", name), Target: "proc/" + name, Options: []string{"bind", "optional"}})
+		}
+		c.mount(device.Mount{
+			Source: filepath.Join(h.LXCFS, "sys/devices/system/cpu"), Target: "sys/devices/system/cpu", Options: []string{"rbind", "optional"},
+		})
+	}
+	for _, m := range p.Mounts {
+		c.mount(m)
+	}
+	for i, n := range p.Nodes {
+		c.mount(device.Mount{
+			Source: filepath.Join(p.RunDir, nodeFolder, strconv.Itoa(i)), Target: strings.TrimPrefix(n.Path, "/"),
+			Options: []string{"bind", "create=file"},
+		})
+	}
+}
+
+func (c *config) mount(m device.Mount) {
+	fstype := m.FSType
+	if fstype == "" {
+		fstype = "none"
+	}
+	if !filepath.IsLocal(m.Target) {
+		c.fail("the mount target %q is not a path below the root", m.Target)
+	}
+	if slices.ContainsFunc(m.Options, func(o string) bool { return strings.Contains(o, ",") }) {
+		c.fail("a mount option of %q has a comma", m.Target)
+	}
+	options := strings.Join(m.Options, ",")
+	if options == "" {
+		options = "defaults"
+	}
+	c.fields("lxc.mount.entry", m.Source, m.Target, fstype, options, "0", "0")
+}
+
+func (c *config) cgroups(p machine.Plan, tree *cgroup.Tree) {
+	c.set("lxc.cgroup.dir.container", payloadGroup(p.ID, p.RunDir))
+	c.set("lxc.cgroup.dir.monitor", monitorGroup(p.ID, p.RunDir))
+	c.set("lxc.cgroup.dir.monitor.pivot", "lxc.pivot")
+	c.devices(p.Nodes, tree)
+	for _, s := range limited(settings(tree, p.Limits)) {
+		c.set(prefix(tree.Version(s.controller))+s.file, s.value)
+	}
+}
+
+func (c *config) devices(nodes []device.Node, tree *cgroup.Tree) {
+	key := "lxc.cgroup2.devices."
+	switch {
+	case tree.Version("devices") == 1:
+		key = "lxc.cgroup.devices."
+	case tree.Version("memory") != 2: // the device rules of version 2 are programs of the hierarchy that has the controllers
+		return
+	}
+	c.set(key+"deny", "a")
+	for _, d := range devices {
+		c.set(key+"allow", d)
+	}
+	for _, n := range nodes {
+		kind := "c"
+		if n.Block {
+			kind = "b"
+		}
+		c.set(key+"allow", fmt.Sprintf("%s %d:%d rwm", kind, n.Major, n.Minor))
+	}
+}
+
+func (c *config) network(nics []device.NIC) {
+	if len(nics) == 0 {
+		c.set("lxc.net.0.type", "empty")
+	}
+	for i, n := range nics {
+		key := fmt.Sprintf("lxc.net.%d.", i)
+		c.set(key+"type", "phys")
+		c.set(key+"link", n.PeerName)
+		c.set(key+"name", n.Name)
+		c.set(key+"flags", "up")
+		if n.MTU > 0 {
+			c.set(key+"mtu", strconv.Itoa(n.MTU))
+		}
+	}
+}
+
+func (c *config) init(p machine.Plan) {
+	args := p.Init
+	if len(args) == 0 {
+		args = []string{"/sbin/init"}
+	}
+	for _, a := range args {
+		if a == "" || strings.ContainsAny(a, " \t\"'\\") {
+			c.fail("the argument %q of the first program has blanks or quotes, which cannot be passed on", a)
+		}
+	}
+	c.set("lxc.init.cmd", strings.Join(args, " "))
+	names := make([]string, 0, len(p.Env))
+	for name := range p.Env {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if name == "" || strings.ContainsAny(name, "= ") {
+			c.fail("%q is not a name of an environment variable", name)
+		}
+		c.set("lxc.environment", name+"="+p.Env[name])
+	}
+}
+
+// check refuses plans that could reach beyond their own folders or name what is not theirs.
+func check(p machine.Plan) error {
+	if p.ID == "" || strings.ContainsFunc(p.ID, func(r rune) bool { return r == '.' || notKey(r) }) {
+		return errs.Newf(errs.Invalid, "%q cannot be a machine's id: it takes a-z, 0-9, _ and -", p.ID)
+	}
+	for _, dir := range []string{p.RunDir, p.LogDir, p.Root} {
+		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
+			return errs.Newf(errs.Invalid, "the folder %q of machine %s is not a clean absolute path", dir, p.ID)
+		}
+	}
+	return nil
+}
+
+func prefix(version int) string {
+	if version == 2 {
+		return "lxc.cgroup2."
+	}
+	return "lxc.cgroup."
+}
