@@ -18,8 +18,12 @@ import (
 	"lxd/internal/store"
 )
 
-// keep is how long an ended operation can still be read.
-const keep = 5 * time.Second
+const (
+	// keep is how long an ended operation can still be read.
+	keep = 5 * time.Second
+	// patience is how long Close waits for cancelled work; that is longer than undo steps may take.
+	patience = 45 * time.Second
+)
 
 // Options is what a Manager needs.
 type Options struct {
@@ -63,7 +67,7 @@ func (m *Manager) Start(ctx context.Context, s Spec) (*Operation, error) {
 		return nil, err
 	}
 	o.announce()
-	o.setStatus(api.StatusRunning, nil)
+	o.begin()
 	go m.run(o)
 	return o, nil
 }
@@ -91,7 +95,7 @@ func (m *Manager) List(project string) []*Operation {
 }
 
 // Close lets no new operation start, ends those that wait for a client, and waits for the others. When ctx ends it cancels
-// them and waits until they have undone what they did.
+// them and waits until they have undone what they did. Work that does not even end then is left to Recover.
 func (m *Manager) Close(ctx context.Context) {
 	m.mu.Lock()
 	m.closed = true
@@ -106,7 +110,11 @@ func (m *Manager) Close(ctx context.Context) {
 	case <-idle:
 	case <-ctx.Done():
 		m.cancelAll(func(*Operation) bool { return true })
-		<-idle
+		select {
+		case <-idle:
+		case <-time.After(patience):
+			slog.Error("Operations did not end when they were cancelled: what they left is recovered at the next start")
+		}
 	}
 }
 
