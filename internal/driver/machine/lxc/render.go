@@ -134,7 +134,7 @@ func (c *config) mount(m machine.Mount) {
 func (c *config) cgroups(p machine.Plan, tree *cgroup.Tree) {
 	c.set("lxc.cgroup.dir.container", payloadGroup(p.ID, p.RunDir))
 	c.set("lxc.cgroup.dir.monitor", monitorGroup(p.ID, p.RunDir))
-	c.set("lxc.cgroup.dir.monitor.pivot", "lxc.pivot")
+	c.set("lxc.cgroup.dir.monitor.pivot", pivotGroup(p.ID, p.RunDir))
 	c.devices(p.Nodes, tree)
 	for _, s := range limited(settings(tree, p.Limits)) {
 		c.set(prefix(tree.Version(s.controller))+s.file, s.value)
