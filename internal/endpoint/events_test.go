@@ -1,8 +1,10 @@
 package endpoint_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +13,9 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/endpoint"
 	"lxd/internal/event"
+	"lxd/internal/rest"
 )
 
 func (w *world) listen(t *testing.T, query string, header http.Header) (*websocket.Conn, int) {
@@ -130,6 +134,26 @@ func TestListenersArePingedAndForgotten(t *testing.T) {
 	}
 	conn.Close()
 	w.await(t, event.Lifecycle, false)
+}
+
+// lagging is a source whose listeners are always too slow.
+type lagging struct{}
+
+func (lagging) Listen(context.Context, event.Filter) <-chan api.Event {
+	ch := make(chan api.Event)
+	close(ch)
+	return ch
+}
+
+func TestSlowListenerIsToldAndEnded(t *testing.T) {
+	srv := &rest.Server{Auth: func(*http.Request) (auth.Identity, error) { return auth.Identity{Kind: auth.Unix, Admin: true}, nil }}
+	srv.SetPhase(rest.Serving)
+	w := &world{Server: httptest.NewServer(srv.Handler(endpoint.Events(lagging{}, 0)))}
+	defer w.Close()
+	conn, _ := w.listen(t, "", nil)
+	if _, _, err := conn.ReadMessage(); !websocket.IsCloseError(err, websocket.ClosePolicyViolation) || !strings.Contains(err.Error(), "too slow") {
+		t.Error(err)
+	}
 }
 
 func TestChangesOfTheServerAreHeard(t *testing.T) {

@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -129,7 +128,7 @@ func (m *Manager) cancelAll(which func(*Operation) bool) {
 func (m *Manager) newOperation(c Caller, s Spec) *Operation {
 	now := time.Now()
 	o := &Operation{
-		id: newID(), spec: s, caller: c, created: now, updated: now, m: m, done: make(chan struct{}),
+		id: NewUUID(), spec: s, caller: c, created: now, updated: now, m: m, done: make(chan struct{}),
 		status: api.StatusOperationCreated, metadata: maps.Clone(s.Metadata),
 	}
 	o.ctx, o.cancel = context.WithCancelCause(WithCaller(m.base, c))
@@ -227,12 +226,4 @@ func (o *Operation) outcome(err error) api.StatusCode {
 		return api.StatusCancelled
 	}
 	return api.StatusFailure
-}
-
-// newID makes a random UUID.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
