@@ -39,6 +39,16 @@ type Process struct {
 	done chan struct{}
 }
 
+// Look finds a program, also for a daemon whose PATH lacks the folders for administrators; ok is false when there is none.
+func Look(name string) (path string, ok bool) {
+	for _, dir := range []string{"", "/usr/sbin/", "/sbin/", "/usr/local/sbin/"} {
+		if found, err := exec.LookPath(dir + name); err == nil {
+			return found, true
+		}
+	}
+	return "", false
+}
+
 // Start runs p in a session of its own, so that it stays when the daemon ends.
 func Start(p Program) (*Process, error) {
 	out, err := openLog(p.Log)

@@ -122,3 +122,13 @@ func TestMissingProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestLook(t *testing.T) {
+	t.Setenv("PATH", "/usr/bin:/bin")
+	if p, ok := run.Look("sh"); !ok || filepath.Base(p) != "sh" {
+		t.Error(p, ok)
+	}
+	if p, ok := run.Look("no-such-program"); ok {
+		t.Error(p)
+	}
+}

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
 
 	"lxd/internal/errs"
 	"lxd/internal/host/netlink"
+	"lxd/internal/host/run"
 	"lxd/internal/network"
 	"lxd/internal/schema"
 )
@@ -299,15 +299,13 @@ func (d *Driver) server(name string) *server {
 	return s
 }
 
-// program finds dnsmasq, also for a daemon whose PATH lacks the folders for administrators.
+// program finds dnsmasq.
 func (d *Driver) program() (string, error) {
 	if d.o.Dnsmasq != "" {
 		return d.o.Dnsmasq, nil
 	}
-	for _, p := range []string{"dnsmasq", "/usr/sbin/dnsmasq", "/sbin/dnsmasq"} {
-		if found, err := exec.LookPath(p); err == nil {
-			return found, nil
-		}
+	if found, ok := run.Look("dnsmasq"); ok {
+		return found, nil
 	}
 	return "", errs.Newf(errs.Unavailable, "dnsmasq is not installed, and a bridge with addresses needs it: install the package dnsmasq-base")
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,54 +24,79 @@ const (
 	dynamicLease = "dynamic"
 )
 
-// Leases implements network.Leaser: the bridge's own addresses, the static ones of ports, then those that were handed out.
+// Leases implements network.Leaser: the bridge's own addresses, the static ones of ports, those that were handed out, and those
+// that machines give themselves by their hardware address. An address is listed once.
 func (d *Driver) Leases(_ context.Context, n network.Net) ([]network.Lease, error) {
-	var list []network.Lease
-	seen := map[string]bool{}
-	add := func(l network.Lease) {
-		if !seen[l.Address] {
-			seen[l.Address] = true
-			list = append(list, l)
-		}
+	leased, err := handedOut(n)
+	if err != nil {
+		return nil, fmt.Errorf("leases of network %s: %w", n.Name, err)
 	}
+	all := append(gateways(n), fixed(n)...)
+	all = append(append(all, leased...), d.chosen(n)...)
+	seen := map[string]bool{}
+	return slices.DeleteFunc(all, func(l network.Lease) bool {
+		again := seen[l.Address]
+		seen[l.Address] = true
+		return again
+	}), nil
+}
+
+func gateways(n network.Net) (list []network.Lease) {
 	hwaddr := n.Config["bridge.hwaddr"]
 	if hwaddr == "" {
 		hwaddr = n.Config["volatile.bridge.hwaddr"]
 	}
 	for _, f := range []string{"ipv4", "ipv6"} {
 		if p := subnetOf(n.Config, f); p.IsValid() {
-			add(network.Lease{Hostname: n.Name + ".gw", Hwaddr: hwaddr, Address: p.Addr().String(), Type: gatewayLease})
+			list = append(list, network.Lease{Hostname: n.Name + ".gw", Hwaddr: hwaddr, Address: p.Addr().String(), Type: gatewayLease})
 		}
 	}
+	return list
+}
+
+func fixed(n network.Net) (list []network.Lease) {
 	for _, p := range n.Ports {
 		for _, a := range []netip.Addr{p.IPv4, p.IPv6} {
 			if a.IsValid() {
-				add(network.Lease{Project: p.Project, Hostname: p.Instance, Hwaddr: p.Hwaddr, Address: a.String(), Type: staticLease})
+				list = append(list, leaseOf(p, a, staticLease))
 			}
 		}
 	}
+	return list
+}
+
+func (d *Driver) chosen(n network.Net) (list []network.Lease) {
+	subnet := subnetOf(n.Config, "ipv6")
+	if !subnet.IsValid() || d.keys.Bool(n.Config, "ipv6.dhcp.stateful") {
+		return nil
+	}
+	for _, p := range n.Ports {
+		if a, ok := eui64(subnet, p.Hwaddr); ok && !p.IPv6.IsValid() {
+			list = append(list, leaseOf(p, a, dynamicLease))
+		}
+	}
+	return list
+}
+
+func leaseOf(p network.Port, a netip.Addr, kind string) network.Lease {
+	return network.Lease{Project: p.Project, Hostname: p.Instance, Hwaddr: p.Hwaddr, Address: a.String(), Type: kind}
+}
+
+// handedOut reads dnsmasq's leases; before the first one there is no file.
+func handedOut(n network.Net) ([]network.Lease, error) {
 	f, err := os.Open(leaseFile(n))
-	switch {
-	case err == nil:
-		defer f.Close()
-		leased, err := parseLeases(f)
-		if err != nil {
-			return nil, fmt.Errorf("leases of network %s: %w", n.Name, err)
-		}
-		for _, l := range leased {
-			add(owned(l, n.Ports))
-		}
-	case !errors.Is(err, os.ErrNotExist):
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	if p := subnetOf(n.Config, "ipv6"); p.IsValid() && !d.keys.Bool(n.Config, "ipv6.dhcp.stateful") {
-		for _, port := range n.Ports {
-			if a, ok := eui64(p, port.Hwaddr); ok && !port.IPv6.IsValid() {
-				add(network.Lease{Project: port.Project, Hostname: port.Instance, Hwaddr: port.Hwaddr, Address: a.String(), Type: dynamicLease})
-			}
-		}
+	defer f.Close()
+	list, err := parseLeases(f)
+	for i, l := range list {
+		list[i] = owned(l, n.Ports)
 	}
-	return list, nil
+	return list, err
 }
 
 // owned gives a lease the name and project of the port that it was made to.

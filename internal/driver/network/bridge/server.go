@@ -48,17 +48,9 @@ func (s *server) up(ctx context.Context, n network.Net) error {
 	if err != nil {
 		return err
 	}
-	changed := false
-	raw := n.Config["raw.dnsmasq"]
-	if raw != "" && !strings.HasSuffix(raw, "\n") {
-		raw += "\n"
-	}
-	for file, text := range map[string]string{confFile(n): config(s.driver.keys, n), rawFile(n): raw} {
-		wrote, err := replaceFile(file, text)
-		if err != nil {
-			return err
-		}
-		changed = changed || wrote
+	changed, err := s.configure(n)
+	if err != nil {
+		return err
 	}
 	if err := s.find(n); err != nil {
 		return err
@@ -73,6 +65,22 @@ func (s *server) up(ctx context.Context, n network.Net) error {
 		return err
 	}
 	return s.start(ctx, n)
+}
+
+// configure writes dnsmasq's configuration, and tells whether it changed.
+func (s *server) configure(n network.Net) (changed bool, err error) {
+	raw := n.Config["raw.dnsmasq"]
+	if raw != "" && !strings.HasSuffix(raw, "\n") {
+		raw += "\n"
+	}
+	for file, text := range map[string]string{confFile(n): config(s.driver.keys, n), rawFile(n): raw} {
+		wrote, err := replaceFile(file, text)
+		if err != nil {
+			return false, err
+		}
+		changed = changed || wrote
+	}
+	return changed, nil
 }
 
 // down ends dnsmasq. The leases stay: a network that comes up again hands out the same addresses.
