@@ -1,0 +1,214 @@
+// Package nic connects instances to bridges: managed networks, and bridges that the host has of its own.
+package nic
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"lxd/internal/device"
+	"lxd/internal/errs"
+	"lxd/internal/network"
+	"lxd/internal/schema"
+)
+
+// Networks is what a NIC needs of the networks.
+type Networks interface {
+	// Net finds a managed network that the project sees, or fails with NotFound.
+	Net(ctx context.Context, project, network string) (network.Net, error)
+	// CheckPort fails with Invalid when the network cannot give p what it wants.
+	CheckPort(ctx context.Context, project, network string, p network.Port) error
+	Connect(ctx context.Context, project, network string, p network.Port) (network.Link, error)
+	// Disconnect is idempotent and works on a network that is gone.
+	Disconnect(ctx context.Context, project, network string, p network.Port, hostName string) error
+	// ConnectHost and DisconnectHost are the same for a bridge that is no network of ours.
+	ConnectHost(ctx context.Context, bridge string, p network.Port) (network.Link, error)
+	DisconnectHost(ctx context.Context, bridge string, p network.Port, hostName string) error
+}
+
+// Bridged is the kind of NICs that are ports of a bridge. The names of the host's side are made of salt, which differs between
+// the daemons of one host, so that a NIC's interface is found again whatever a crash kept from being written down.
+func Bridged(nets Networks, salt string) device.Kind {
+	k := keys()
+	return device.Kind{Type: "nic", Subtype: "bridged", Keys: k, New: func(ctx context.Context, env device.Env, cfg device.Config) (device.Device, error) {
+		n := &nic{nets: nets, env: env}
+		if err := n.parse(ctx, k, cfg, salt); err != nil {
+			return nil, fmt.Errorf("NIC %s: %w", env.Name, err)
+		}
+		return n, nil
+	}}
+}
+
+// Port is the port that a NIC of that configuration is, as far as its keys tell.
+func Port(env device.Env, cfg device.Config) network.Port {
+	p := network.Port{
+		Project: env.Project, Instance: env.Instance, Device: env.Name, Hwaddr: strings.ToLower(cfg["hwaddr"]), HostName: cfg["host_name"],
+		FilterMAC:  schema.IsTrue(cfg["security.mac_filtering"]),
+		FilterIPv4: schema.IsTrue(cfg["security.ipv4_filtering"]), FilterIPv6: schema.IsTrue(cfg["security.ipv6_filtering"]),
+		Isolate: schema.IsTrue(cfg["security.port_isolation"]),
+	}
+	if p.Hwaddr == "" {
+		p.Hwaddr = env.InstanceConfig["volatile."+env.Name+".hwaddr"]
+	}
+	p.FilterMAC = p.FilterMAC || p.FilterIPv4 || p.FilterIPv6 // an address means nothing if its frames can be anyone's
+	p.IPv4, _ = netip.ParseAddr(cfg["ipv4.address"])
+	p.IPv6, _ = netip.ParseAddr(cfg["ipv6.address"])
+	p.MTU, _ = strconv.Atoi(cfg["mtu"])
+	return p
+}
+
+// nic is one NIC of one instance.
+type nic struct {
+	nets Networks
+	env  device.Env
+	port network.Port
+	// network is the managed network, or else bridge the one of the host.
+	network, bridge string
+	// name is what the interface is called inside.
+	name string
+	// named tells that the host's side has a name of our making.
+	named bool
+	// made is the MAC address that the NIC was given just now.
+	made string
+}
+
+func (n *nic) parse(ctx context.Context, k *schema.Schema, cfg device.Config, salt string) error {
+	own := map[string]string{}
+	for key, v := range cfg {
+		if key != "type" {
+			own[key] = v
+		}
+	}
+	if err := k.Validate(own); err != nil {
+		return err
+	}
+	if err := n.choose(ctx, cfg); err != nil {
+		return err
+	}
+	n.port = Port(n.env, cfg)
+	if n.port.Hwaddr == "" {
+		n.made = randomHwaddr()
+		n.port.Hwaddr = n.made
+	}
+	if n.port.HostName == "" {
+		n.port.HostName, n.named = hostName(salt, n.port), true
+	}
+	n.name = cfg["name"]
+	if n.name == "" {
+		n.name = n.env.InstanceConfig["volatile."+n.env.Name+".name"]
+	}
+	if n.name == "" && interfaceName(n.env.Name) == nil {
+		n.name = n.env.Name
+	}
+	return n.check(ctx, cfg)
+}
+
+// choose finds what to connect to.
+func (n *nic) choose(ctx context.Context, cfg device.Config) error {
+	n.network, n.bridge = cfg["network"], cfg["parent"]
+	switch {
+	case n.network != "":
+		for _, key := range []string{"nictype", "parent", "mtu"} {
+			if cfg[key] != "" {
+				return errs.Newf(errs.Invalid, "%q cannot be set together with \"network\": the network decides it", key)
+			}
+		}
+		return nil
+	case n.bridge == "":
+		return errs.Newf(errs.Invalid, "it needs \"network\", or \"nictype\" and \"parent\"")
+	case cfg["nictype"] == "":
+		return errs.Newf(errs.Invalid, "\"parent\" needs \"nictype\"")
+	}
+	_, err := n.nets.Net(ctx, n.env.Project, n.bridge)
+	if err == nil { // the bridge of a managed network: use it as such
+		n.network, n.bridge = n.bridge, ""
+	}
+	if errs.Is(err, errs.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// check holds the NIC's addresses against its network.
+func (n *nic) check(ctx context.Context, cfg device.Config) error {
+	stateless := false
+	if n.network != "" {
+		if err := n.nets.CheckPort(ctx, n.env.Project, n.network, n.port); err != nil {
+			return err
+		}
+		net, err := n.nets.Net(ctx, n.env.Project, n.network)
+		if err != nil {
+			return errs.As(errs.Invalid, err)
+		}
+		stateless = !schema.IsTrue(net.Config["ipv6.dhcp.stateful"])
+	}
+	if n.port.FilterIPv4 && cfg["ipv4.address"] == "" {
+		return errs.Newf(errs.Invalid, "security.ipv4_filtering needs ipv4.address, the one that the NIC may use, or none")
+	}
+	if n.port.FilterIPv6 && cfg["ipv6.address"] == "" && !stateless {
+		return errs.Newf(errs.Invalid, "security.ipv6_filtering needs ipv6.address, the one that the NIC may use, or none")
+	}
+	return nil
+}
+
+// Attach implements device.Device.
+func (n *nic) Attach(ctx context.Context) (device.Grant, error) {
+	l, err := n.connect(ctx)
+	if errs.Is(err, errs.Conflict) && n.named { // left by a crash: nobody else makes that name
+		if err = n.disconnect(ctx, n.port.HostName); err == nil {
+			l, err = n.connect(ctx)
+		}
+	}
+	if err != nil {
+		return device.Grant{}, err
+	}
+	g := device.Grant{
+		NICs:     []device.NIC{{HostName: l.HostName, PeerName: l.PeerName, Name: n.name, Hwaddr: n.port.Hwaddr, MTU: l.MTU}},
+		Volatile: map[string]string{"host_name": l.HostName},
+	}
+	if n.made != "" {
+		g.Volatile["hwaddr"] = n.made
+	}
+	return g, nil
+}
+
+// Detach implements device.Device.
+func (n *nic) Detach(ctx context.Context) error {
+	err := n.disconnect(ctx, n.port.HostName)
+	if kept := n.env.InstanceConfig["volatile."+n.env.Name+".host_name"]; kept != "" && kept != n.port.HostName {
+		err = errors.Join(err, n.disconnect(ctx, kept)) // its configuration changed since
+	}
+	return err
+}
+
+func (n *nic) connect(ctx context.Context) (network.Link, error) {
+	if n.network != "" {
+		return n.nets.Connect(ctx, n.env.Project, n.network, n.port)
+	}
+	return n.nets.ConnectHost(ctx, n.bridge, n.port)
+}
+
+func (n *nic) disconnect(ctx context.Context, hostName string) error {
+	if n.network != "" {
+		return n.nets.Disconnect(ctx, n.env.Project, n.network, n.port, hostName)
+	}
+	return n.nets.DisconnectHost(ctx, n.bridge, n.port, hostName)
+}
+
+// hostName is the name of the host's side: the same for the same NIC at any time, and most likely of no other.
+func hostName(salt string, p network.Port) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{salt, p.Project, p.Instance, p.Device, p.Hwaddr}, "\x00")))
+	return fmt.Sprintf("veth%x", sum[:4])
+}
+
+// randomHwaddr is a MAC address with the prefix 00:16:3e, which is set aside for virtual machines.
+func randomHwaddr() string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("00:16:3e:%02x:%02x:%02x", b[0], b[1], b[2])
+}
