@@ -1,0 +1,70 @@
+package endpoint
+
+import (
+	"context"
+	"iter"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/network"
+	"lxd/internal/rest"
+)
+
+// Networks is the routes of /1.0/networks.
+func Networks(svc *network.Service) []rest.Route {
+	h := networks{svc}
+	const one = "/1.0/networks/{networkName}"
+	view := auth.Can("network", "can_view")
+	edit := rest.Editor[api.NetworkPut]{Load: h.load, Save: h.save}
+	return append([]rest.Route{
+		rest.List("GET /1.0/networks", view, h.list),
+		rest.Create("POST /1.0/networks", auth.Can("project", "can_create_networks"), h.create),
+		rest.Get("GET "+one, view, h.get),
+		rest.Create("POST "+one, auth.Can("network", "can_edit"), h.rename),
+		rest.Sync("DELETE "+one, auth.Can("network", "can_delete"), h.remove),
+		rest.Get("GET "+one+"/leases", view, h.leases),
+		rest.Get("GET "+one+"/state", view, h.state),
+	}, rest.Edit(one, auth.Can("network", "can_edit"), edit)...)
+}
+
+type networks struct{ svc *network.Service }
+
+func (h networks) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Network], error] {
+	all, err := h.svc.List(ctx, c.Project, c.AllProjects)
+	return items(all, err, func(n api.Network) string { return network.URL(n.Name) })
+}
+
+func (h networks) create(ctx context.Context, c *rest.Call, in api.NetworksPost) (string, error) {
+	return network.URL(in.Name), h.svc.Create(ctx, c.Project, in)
+}
+
+func (h networks) get(ctx context.Context, c *rest.Call) (api.Network, any, error) {
+	return h.svc.Get(ctx, c.Project, c.PathValue("networkName"))
+}
+
+func (h networks) rename(ctx context.Context, c *rest.Call, in api.NetworkPost) (string, error) {
+	return network.URL(in.Name), h.svc.Rename(ctx, c.Project, c.PathValue("networkName"), in.Name)
+}
+
+func (h networks) load(ctx context.Context, c *rest.Call) (api.NetworkPut, any, error) {
+	n, etag, err := h.svc.Get(ctx, c.Project, c.PathValue("networkName"))
+	return n.Writable(), etag, err
+}
+
+func (h networks) save(ctx context.Context, c *rest.Call, next api.NetworkPut) error {
+	return h.svc.Update(ctx, c.Project, c.PathValue("networkName"), next)
+}
+
+func (h networks) remove(ctx context.Context, c *rest.Call, _ rest.None) (rest.None, error) {
+	return rest.None{}, h.svc.Delete(ctx, c.Project, c.PathValue("networkName"))
+}
+
+func (h networks) leases(ctx context.Context, c *rest.Call) ([]api.NetworkLease, any, error) {
+	list, err := h.svc.Leases(ctx, c.Project, c.PathValue("networkName"))
+	return list, nil, err
+}
+
+func (h networks) state(ctx context.Context, c *rest.Call) (api.NetworkState, any, error) {
+	st, err := h.svc.State(ctx, c.Project, c.PathValue("networkName"))
+	return st, nil, err
+}
