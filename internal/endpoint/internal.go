@@ -13,7 +13,8 @@ import (
 
 // Daemon is what the routes of /internal ask of the process.
 type Daemon interface {
-	// Await returns when the daemon is ready, or fails with Unavailable when ctx ends first or the daemon is shutting down.
+	// Await returns when the daemon is ready, or fails with Unavailable when ctx ends first or the daemon is shutting down. A
+	// daemon that is ready already succeeds even if ctx has ended.
 	Await(ctx context.Context) error
 	// Shutdown stops everything but the answer to the caller; exit, called once that is sent, ends the process. With force it
 	// does not wait for operations. It fails with Conflict while another shutdown is under way.

@@ -27,19 +27,21 @@ type warnings struct{ svc *server.Service }
 
 func (h warnings) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Warning], error] {
 	return func(yield func(rest.Item[api.Warning], error) bool) {
-		// A list that ends early is no error of the view.
-		_ = h.svc.Store.View(ctx, func(tx store.Tx) error {
+		err := h.svc.Store.View(ctx, func(tx store.Tx) error {
 			for w, err := range server.Warnings.All(tx, "") {
-				if c.Param("project") != "" && w.Project != c.Project {
+				if err == nil && c.Param("project") != "" && w.Project != c.Project {
 					continue
 				}
 				it := rest.Item[api.Warning]{URL: "/1.0/warnings/" + w.UUID, Value: func(int) api.Warning { return w }}
 				if !yield(it, err) {
-					break
+					return nil
 				}
 			}
 			return nil
 		})
+		if err != nil {
+			yield(rest.Item[api.Warning]{}, err)
+		}
 	}
 }
 

@@ -17,7 +17,9 @@ type Plan struct {
 	ID string
 	// Name is the host name inside.
 	Name string
-	// RunDir is a private folder (0700, root) for the driver's sockets and generated files; it may be empty or hold leftovers.
+	// RunDir is a folder of root's for the driver's sockets and generated files; it may be empty or hold leftovers. Others must be
+	// able to pass through the folders on the way to it (0711), since a container's root is nobody on the host; those on the way to
+	// Root and to the sources of Mounts as well.
 	RunDir string
 	// LogDir takes the driver's logs: lxc.log, console.log.
 	LogDir string
@@ -33,12 +35,22 @@ type Plan struct {
 	Env     map[string]string
 	Limits  Limits
 	Nesting bool
-	Mounts  []device.Mount
-	NICs    []device.NIC
-	Nodes   []device.Node
+	Mounts  []Mount
+	NICs    []NIC
+	Nodes   []Node
 	// Raw is "raw.lxc": lines appended after validation.
 	Raw string
 }
+
+// What devices ask for, in the words of this contract, so that drivers need no other.
+type (
+	// Mount is one mount inside the machine.
+	Mount = device.Mount
+	// NIC is a network interface that exists on the host and moves into the machine at start.
+	NIC = device.NIC
+	// Node is a device node inside the machine.
+	Node = device.Node
+)
 
 // IDRange maps Size user and group ids from Inside to Host.
 type IDRange struct{ Host, Inside, Size int64 }
@@ -77,7 +89,8 @@ type Driver interface {
 	Probe(ctx context.Context) (Info, error)
 	// Start runs p and returns once its first process is up. On failure nothing is left running or mounted.
 	Start(ctx context.Context, p Plan) (Machine, error)
-	// Reattach finds a machine again after a restart of the daemon; it fails with NotFound when it no longer runs.
+	// Reattach finds a machine again after a restart of the daemon; it fails with NotFound when it no longer runs. One that has
+	// ended and wants to be started again is returned all the same: it is Done, and its Exit says so.
 	Reattach(ctx context.Context, h Handle) (Machine, error)
 	// Reap ends and cleans up whatever a crash left of the machine of that ID and RunDir. A clean host is no error.
 	Reap(ctx context.Context, id, runDir string) error

@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,8 +17,12 @@ import (
 	"lxd/internal/store"
 )
 
-// keep is how long an ended operation can still be read.
-const keep = 5 * time.Second
+const (
+	// keep is how long an ended operation can still be read.
+	keep = 5 * time.Second
+	// patience is how long Close waits for cancelled work; that is longer than undo steps may take.
+	patience = 45 * time.Second
+)
 
 // Options is what a Manager needs.
 type Options struct {
@@ -63,7 +66,7 @@ func (m *Manager) Start(ctx context.Context, s Spec) (*Operation, error) {
 		return nil, err
 	}
 	o.announce()
-	o.setStatus(api.StatusRunning, nil)
+	o.begin()
 	go m.run(o)
 	return o, nil
 }
@@ -91,7 +94,7 @@ func (m *Manager) List(project string) []*Operation {
 }
 
 // Close lets no new operation start, ends those that wait for a client, and waits for the others. When ctx ends it cancels
-// them and waits until they have undone what they did.
+// them and waits until they have undone what they did. Work that does not even end then is left to Recover.
 func (m *Manager) Close(ctx context.Context) {
 	m.mu.Lock()
 	m.closed = true
@@ -106,7 +109,11 @@ func (m *Manager) Close(ctx context.Context) {
 	case <-idle:
 	case <-ctx.Done():
 		m.cancelAll(func(*Operation) bool { return true })
-		<-idle
+		select {
+		case <-idle:
+		case <-time.After(patience):
+			slog.Error("Operations did not end when they were cancelled: what they left is recovered at the next start")
+		}
 	}
 }
 
@@ -121,7 +128,7 @@ func (m *Manager) cancelAll(which func(*Operation) bool) {
 func (m *Manager) newOperation(c Caller, s Spec) *Operation {
 	now := time.Now()
 	o := &Operation{
-		id: newID(), spec: s, caller: c, created: now, updated: now, m: m, done: make(chan struct{}),
+		id: NewUUID(), spec: s, caller: c, created: now, updated: now, m: m, done: make(chan struct{}),
 		status: api.StatusOperationCreated, metadata: maps.Clone(s.Metadata),
 	}
 	o.ctx, o.cancel = context.WithCancelCause(WithCaller(m.base, c))
@@ -219,12 +226,4 @@ func (o *Operation) outcome(err error) api.StatusCode {
 		return api.StatusCancelled
 	}
 	return api.StatusFailure
-}
-
-// newID makes a random UUID.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -212,6 +212,22 @@ func TestClose(t *testing.T) {
 	})
 }
 
+func TestCloseGivesUpOnWorkThatNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := op.NewManager(t.Context(), op.Options{Store: newMemory()})
+		never := make(chan bool)
+		start(t, m, op.Spec{Run: func(context.Context, *op.Task) error { <-never; return nil }})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		m.Close(ctx)
+		if took := time.Since(begin); took != 46*time.Second {
+			t.Error(took)
+		}
+		close(never)
+	})
+}
+
 func TestCloseOfAnIdleManagerReturnsAtOnce(t *testing.T) {
 	op.NewManager(t.Context(), op.Options{}).Close(t.Context())
 }

@@ -126,6 +126,16 @@ func (o *Operation) set(key string, v any) {
 	o.updated = time.Now()
 }
 
+// begin marks the operation as running, unless it was cancelled already.
+func (o *Operation) begin() {
+	o.mu.Lock()
+	if o.status == api.StatusOperationCreated {
+		o.status, o.updated = api.StatusRunning, time.Now()
+	}
+	o.mu.Unlock()
+	o.announce()
+}
+
 func (o *Operation) setStatus(s api.StatusCode, err error) {
 	o.mu.Lock()
 	o.status, o.err, o.updated = s, err, time.Now()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 
+	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/op"
 )
@@ -33,7 +34,7 @@ func (e Editor[Put]) route(pattern string, a Access, patch bool) Route {
 	async := e.SaveAsync != nil && (!patch || !e.PatchSync)
 	r := Route{Pattern: pattern, Access: a, Kind: SyncKind, In: reflect.TypeFor[Put](), Out: reflect.TypeFor[None]()}
 	if async {
-		r.Kind, r.Out = AsyncKind, reflect.TypeFor[op.Operation]()
+		r.Kind, r.Out = AsyncKind, reflect.TypeFor[api.Operation]()
 	}
 	r.serve = func(s *Server, w http.ResponseWriter, c *Call) error {
 		body, err := readBody(w, c)

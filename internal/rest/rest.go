@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"reflect"
 
+	"lxd/api"
 	"lxd/internal/auth"
 	"lxd/internal/op"
 )
@@ -121,7 +122,7 @@ func Create[In any](pattern string, a Access, h func(context.Context, *Call, In)
 
 // Async makes a route whose handler checks the request and returns the work; the server runs it.
 func Async[In any](pattern string, a Access, h func(context.Context, *Call, In) (op.Spec, error)) Route {
-	return Route{Pattern: pattern, Access: a, Kind: AsyncKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[op.Operation](),
+	return Route{Pattern: pattern, Access: a, Kind: AsyncKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[api.Operation](),
 		serve: func(s *Server, w http.ResponseWriter, c *Call) error {
 			in, err := decode[In](w, c)
 			if err != nil {

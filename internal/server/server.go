@@ -3,7 +3,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,7 +47,7 @@ type Service struct {
 
 // Init makes the server's identity at its first start.
 func (s *Service) Init(ctx context.Context) error {
-	id := newUUID()
+	id := op.NewUUID()
 	return s.Store.Update(ctx, func(tx store.Tx) error {
 		r, err := load(tx, "")
 		if err != nil || r.Config[uuidKey] != "" {
@@ -222,14 +221,6 @@ func requestor(ctx context.Context) *api.EventLifecycleRequestor {
 		return nil
 	}
 	return &api.EventLifecycleRequestor{Username: c.Username, Protocol: c.Protocol, Address: c.Address}
-}
-
-// newUUID makes a random UUID.
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // Table is the schema under its group names, as the published tables have them.

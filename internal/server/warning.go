@@ -7,6 +7,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/event"
+	"lxd/internal/op"
 	"lxd/internal/store"
 )
 
@@ -15,7 +16,7 @@ var Warnings = store.Collection[api.Warning]{Name: "warning", Key: func(w api.Wa
 
 // Warn notes a warning, or counts it again if the same one is there already and not resolved.
 func (s *Service) Warn(ctx context.Context, w api.Warning) error {
-	w.UUID, w.Location, w.Status, w.Count = newUUID(), s.Location, "new", 1
+	w.UUID, w.Location, w.Status, w.Count = op.NewUUID(), s.Location, "new", 1
 	w.FirstSeenAt = time.Now()
 	w.LastSeenAt = w.FirstSeenAt
 	return s.Store.Update(ctx, func(tx store.Tx) error {

@@ -7,14 +7,17 @@ import (
 )
 
 // config collects the lines of a liblxc configuration. It is the only way into that file: whatever a user can choose passes through
-// set, which lets nothing through that could begin a line of its own.
+// line, which lets nothing through that could begin a line of its own.
 type config struct {
 	text strings.Builder
 	err  error
 }
 
-// set adds one line. The first value that cannot be written is kept as the error of the whole.
-func (c *config) set(key, value string) {
+// set adds one line.
+func (c *config) set(key, value string) { c.line(key, quoted(value)) }
+
+// line adds one line as it is. The first value that cannot be written is kept as the error of the whole.
+func (c *config) line(key, value string) {
 	if c.err != nil {
 		return
 	}
@@ -24,7 +27,7 @@ func (c *config) set(key, value string) {
 	}
 	c.text.WriteString(key)
 	c.text.WriteString(" = ")
-	c.text.WriteString(quoted(value))
+	c.text.WriteString(value)
 	c.text.WriteByte('\n')
 }
 
@@ -52,7 +55,7 @@ func (c *config) raw(lines string) {
 		case reserved(key):
 			c.fail("raw.lxc must not set %s: the server needs it for itself", key)
 		default:
-			c.set(key, strings.TrimSpace(value))
+			c.line(key, strings.TrimSpace(value))
 		}
 	}
 }

@@ -231,7 +231,10 @@ func (d *Driver) end(ctx context.Context, id, runDir string) error {
 // removeGroups tries for a while: the kernel lets go of a process a moment after it is gone.
 func (d *Driver) removeGroups(ctx context.Context, id, runDir string) error {
 	for {
-		err := errors.Join(d.group(payloadGroup(id, runDir)).Remove(), d.group(monitorGroup(id, runDir)).Remove())
+		var err error
+		for _, name := range []string{payloadGroup(id, runDir), monitorGroup(id, runDir), pivotGroup(id, runDir)} {
+			err = errors.Join(err, d.group(name).Remove())
+		}
 		if err == nil {
 			return nil
 		}
@@ -297,6 +300,9 @@ func (d *Driver) compile(policy string) ([]byte, error) {
 func payloadGroup(id, runDir string) string { return "lxc.payload." + id + "-" + short(runDir) }
 
 func monitorGroup(id, runDir string) string { return "lxc.monitor." + id + "-" + short(runDir) }
+
+// pivotGroup is where a monitor goes to remove the group that it is in.
+func pivotGroup(id, runDir string) string { return "lxc.pivot." + id + "-" + short(runDir) }
 
 func short(s string) string {
 	h := fnv.New64a()

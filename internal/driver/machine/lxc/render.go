@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"lxd/internal/device"
 	"lxd/internal/errs"
 	"lxd/internal/host/cgroup"
 	"lxd/internal/machine"
@@ -85,21 +84,21 @@ func (c *config) mounts(p machine.Plan, h Host) {
 		auto = "proc:mixed sys:mixed cgroup:mixed:force"
 	}
 	c.set("lxc.mount.auto", auto)
-	c.mount(device.Mount{Source: "/dev/fuse", Target: "dev/fuse", Options: []string{"bind", "create=file", "optional"}})
-	c.mount(device.Mount{Source: "/dev/net/tun", Target: "dev/net/tun", Options: []string{"bind", "create=file", "optional"}})
-	c.mount(device.Mount{Source: "mqueue", Target: "dev/mqueue", FSType: "mqueue", Options: []string{"rw", "relatime", "create=dir", "optional"}})
+	c.mount(machine.Mount{Source: "/dev/fuse", Target: "dev/fuse", Options: []string{"bind", "create=file", "optional"}})
+	c.mount(machine.Mount{Source: "/dev/net/tun", Target: "dev/net/tun", Options: []string{"bind", "create=file", "optional"}})
+	c.mount(machine.Mount{Source: "mqueue", Target: "dev/mqueue", FSType: "mqueue", Options: []string{"rw", "relatime", "create=dir", "optional"}})
 	for _, dir := range []string{"sys/fs/fuse/connections", "sys/kernel/debug"} {
-		c.mount(device.Mount{Source: "/" + dir, Target: dir, Options: []string{"rbind", "optional"}})
+		c.mount(machine.Mount{Source: "/" + dir, Target: dir, Options: []string{"rbind", "optional"}})
 	}
 	if p.Nesting {
-		c.mount(device.Mount{Source: "proc", Target: "dev/.lxc/proc", FSType: "proc", Options: []string{"create=dir", "optional"}})
-		c.mount(device.Mount{Source: "sys", Target: "dev/.lxc/sys", FSType: "sysfs", Options: []string{"create=dir", "optional"}})
+		c.mount(machine.Mount{Source: "proc", Target: "dev/.lxc/proc", FSType: "proc", Options: []string{"create=dir", "optional"}})
+		c.mount(machine.Mount{Source: "sys", Target: "dev/.lxc/sys", FSType: "sysfs", Options: []string{"create=dir", "optional"}})
 	}
 	if h.LXCFS != "" {
 		for _, name := range []string{"cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime"} {
-			c.mount(device.Mount{Source: filepath.Join(h.LXCFS, "proc", name), Target: "proc/" + name, Options: []string{"bind", "optional"}})
+			c.mount(machine.Mount{Source: filepath.Join(h.LXCFS, "proc", name), Target: "proc/" + name, Options: []string{"bind", "optional"}})
 		}
-		c.mount(device.Mount{
+		c.mount(machine.Mount{
 			Source: filepath.Join(h.LXCFS, "sys/devices/system/cpu"), Target: "sys/devices/system/cpu", Options: []string{"rbind", "optional"},
 		})
 	}
@@ -107,14 +106,14 @@ func (c *config) mounts(p machine.Plan, h Host) {
 		c.mount(m)
 	}
 	for i, n := range p.Nodes {
-		c.mount(device.Mount{
+		c.mount(machine.Mount{
 			Source: filepath.Join(p.RunDir, nodeFolder, strconv.Itoa(i)), Target: strings.TrimPrefix(n.Path, "/"),
 			Options: []string{"bind", "create=file"},
 		})
 	}
 }
 
-func (c *config) mount(m device.Mount) {
+func (c *config) mount(m machine.Mount) {
 	fstype := m.FSType
 	if fstype == "" {
 		fstype = "none"
@@ -135,14 +134,14 @@ func (c *config) mount(m device.Mount) {
 func (c *config) cgroups(p machine.Plan, tree *cgroup.Tree) {
 	c.set("lxc.cgroup.dir.container", payloadGroup(p.ID, p.RunDir))
 	c.set("lxc.cgroup.dir.monitor", monitorGroup(p.ID, p.RunDir))
-	c.set("lxc.cgroup.dir.monitor.pivot", "lxc.pivot")
+	c.set("lxc.cgroup.dir.monitor.pivot", pivotGroup(p.ID, p.RunDir))
 	c.devices(p.Nodes, tree)
 	for _, s := range limited(settings(tree, p.Limits)) {
 		c.set(prefix(tree.Version(s.controller))+s.file, s.value)
 	}
 }
 
-func (c *config) devices(nodes []device.Node, tree *cgroup.Tree) {
+func (c *config) devices(nodes []machine.Node, tree *cgroup.Tree) {
 	key := "lxc.cgroup2.devices."
 	switch {
 	case tree.Version("devices") == 1:
@@ -163,7 +162,7 @@ func (c *config) devices(nodes []device.Node, tree *cgroup.Tree) {
 	}
 }
 
-func (c *config) network(nics []device.NIC) {
+func (c *config) network(nics []machine.NIC) {
 	if len(nics) == 0 {
 		c.set("lxc.net.0.type", "empty")
 	}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"lxd/internal/device"
 	"lxd/internal/driver/machine/lxc"
 	"lxd/internal/errs"
 	"lxd/internal/machine"
@@ -201,8 +200,8 @@ func inside(t *testing.T, m machine.Machine, uid uint32, script string) (string,
 func TestInside(t *testing.T) {
 	p := plan(t)
 	p.Env = map[string]string{"SPECIAL": `"quoted" 'value' `}
-	p.Nodes = []device.Node{{Path: "/dev/mine", Major: 1, Minor: 3, Mode: 0o660, UID: shift, GID: shift + 5}}
-	p.Mounts = []device.Mount{{Source: p.LogDir, Target: "mnt/a b", Options: []string{"bind", "ro", "create=dir"}}}
+	p.Nodes = []machine.Node{{Path: "/dev/mine", Major: 1, Minor: 3, Mode: 0o660, UID: shift, GID: shift + 5}}
+	p.Mounts = []machine.Mount{{Source: p.LogDir, Target: "mnt/a b", Options: []string{"bind", "ro", "create=dir"}}}
 	p.Limits = machine.Limits{MemoryBytes: 64 << 20, Processes: 50, CPUSet: "0", CPUQuota: 50000, CPUPeriod: 100000}
 	must(t, os.Chmod(p.LogDir, 0o755))
 	d := driver(t)
@@ -333,7 +332,7 @@ func veth(t *testing.T, host, peer string) {
 func TestNICs(t *testing.T) {
 	p := plan(t)
 	host, peer := fmt.Sprintf("vm%dh", os.Getpid()), fmt.Sprintf("vm%dp", os.Getpid())
-	p.NICs = []device.NIC{{HostName: host, PeerName: peer, Name: "eth0", MTU: 1400}}
+	p.NICs = []machine.NIC{{HostName: host, PeerName: peer, Name: "eth0", MTU: 1400}}
 	veth(t, host, peer)
 	t.Cleanup(func() {
 		if l, err := netlink.LinkByName(host); err == nil {
@@ -457,7 +456,7 @@ func TestHostileRoot(t *testing.T) {
 	for _, name := range []string{"dev", "proc", "sys", "etc", "sbin/init", "mnt", "mnt/x", "run", "dev/console", "dev/pts", "dev/fuse", "dev/mqueue"} {
 		t.Run(name, func(t *testing.T) {
 			p := plan(t)
-			p.Mounts = []device.Mount{{Source: p.LogDir, Target: "mnt/x", Options: []string{"bind", "create=dir"}}}
+			p.Mounts = []machine.Mount{{Source: p.LogDir, Target: "mnt/x", Options: []string{"bind", "create=dir"}}}
 			victim := filepath.Join(filepath.Dir(p.RunDir), "victim")
 			must(t, os.Mkdir(victim, 0o777))
 			must(t, os.WriteFile(victim+"/file", []byte("untouched"), 0o666))

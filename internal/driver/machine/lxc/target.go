@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"lxd/internal/device"
 	"lxd/internal/errs"
 	"lxd/internal/host/fs"
 	"lxd/internal/machine"
@@ -16,7 +15,7 @@ import (
 
 // settle makes the places that mounts go to, inside the root file system, and returns the mounts with targets that pass no symbolic
 // link. liblxc would follow the container's links, and make what is missing, in the host's file system.
-func settle(p machine.Plan) ([]device.Mount, error) {
+func settle(p machine.Plan) ([]machine.Mount, error) {
 	root, err := fs.OpenRoot(p.Root)
 	if err != nil {
 		return nil, err
@@ -58,7 +57,7 @@ type target struct {
 	uid  int
 }
 
-func (t target) settle(m device.Mount) (string, error) {
+func (t target) settle(m machine.Mount) (string, error) {
 	if slices.Contains(m.Options, "create=dir") || slices.Contains(m.Options, "create=file") {
 		if err := t.make(m.Target, slices.Contains(m.Options, "create=file")); err != nil {
 			return "", err

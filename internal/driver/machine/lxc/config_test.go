@@ -1,0 +1,170 @@
+package lxc_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lxd/internal/driver/machine/lxc"
+	"lxd/internal/errs"
+	"lxd/internal/host/cgroup"
+	"lxd/internal/machine"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// host looks like one with control groups of that version.
+func host(t testing.TB, version int) lxc.Host {
+	t.Helper()
+	root := t.TempDir()
+	files := map[string]string{"cgroup.controllers": "cpu cpuset memory pids\n"}
+	if version == 1 {
+		files = map[string]string{"memory/memory.memsw.limit_in_bytes": "", "unified/cgroup.controllers": "hugetlb\n"}
+		for _, c := range []string{"cpu", "cpuset", "memory", "pids", "devices", "freezer"} {
+			files[c+"/tasks"] = ""
+		}
+	}
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree, err := cgroup.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lxc.Host{Cgroups: tree}
+}
+
+func small() machine.Plan {
+	return machine.Plan{
+		ID: "default_c1", Name: "c1", RunDir: "/lxd/run/default_c1", LogDir: "/lxd/logs/c1", Root: "/lxd/root", RootShifted: true,
+		IDMap: []machine.IDRange{{Host: 1000000, Size: 1000000000}},
+	}
+}
+
+func full() machine.Plan {
+	p := small()
+	p.RootShifted = false
+	p.Init = []string{"/bin/init", "--flag"}
+	p.Env = map[string]string{"B": "two words", "A": `"quoted"`, "C": ""}
+	p.Limits = machine.Limits{MemoryBytes: 1 << 30, CPUSet: "0-1,4", CPUQuota: 50000, CPUPeriod: 100000, CPUShares: 512, Processes: 500}
+	p.Nesting = true
+	p.Mounts = []machine.Mount{{Source: `/with blank\slash`, Target: "mnt/a b", Options: []string{"bind", "ro", "create=dir"}}, {Source: "none", Target: "scratch", FSType: "tmpfs"}}
+	p.NICs = []machine.NIC{{PeerName: "vetha", Name: "eth0", MTU: 1400}, {PeerName: "vethb", Name: "eth1"}}
+	p.Nodes = []machine.Node{{Path: "/dev/kvm", Major: 10, Minor: 232}, {Path: "/dev/sda", Block: true, Major: 8}}
+	p.Raw = "# a comment\n\nlxc.prlimit.nofile=1000\nlxc.execute.cmd = \"a b\"\n"
+	return p
+}
+
+func TestGolden(t *testing.T) {
+	privileged := small()
+	privileged.IDMap = nil
+	withLXCFS := host(t, 1)
+	withLXCFS.LXCFS = "/var/lib/lxcfs"
+	for _, c := range []struct {
+		name string
+		plan machine.Plan
+		host lxc.Host
+	}{
+		{"small", small(), host(t, 1)},
+		{"full-v1", full(), withLXCFS},
+		{"full-v2", full(), host(t, 2)},
+		{"privileged", privileged, host(t, 2)},
+	} {
+		got, err := lxc.Render(c.plan, c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join("testdata", c.name+".conf")
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil || got != string(want) {
+			t.Errorf("%s is not as in %s (-update writes it anew): %v\n%s", c.name, file, err, got)
+		}
+	}
+}
+
+func TestRejected(t *testing.T) {
+	h := host(t, 1)
+	for what, spoil := range map[string]func(*machine.Plan){
+		"name":             func(p *machine.Plan) { p.Name = "a\nlxc.include = /etc/x" },
+		"root":             func(p *machine.Plan) { p.Root = "/a\rb" },
+		"environment":      func(p *machine.Plan) { p.Env = map[string]string{"A": "b\nc"} },
+		"environment name": func(p *machine.Plan) { p.Env = map[string]string{"A=B": "c"} },
+		"no name":          func(p *machine.Plan) { p.Env = map[string]string{"": "c"} },
+		"init":             func(p *machine.Plan) { p.Init = []string{"/bin/sh", "-c", "a b"} },
+		"cpus":             func(p *machine.Plan) { p.Limits.CPUSet = "0\n" },
+		"source":           func(p *machine.Plan) { p.Mounts = []machine.Mount{{Source: "a\tb", Target: "c"}} },
+		"no source":        func(p *machine.Plan) { p.Mounts = []machine.Mount{{Target: "c"}} },
+		"target":           func(p *machine.Plan) { p.Mounts = []machine.Mount{{Source: "a", Target: "../c"}} },
+		"absolute target":  func(p *machine.Plan) { p.Mounts = []machine.Mount{{Source: "a", Target: "/c"}} },
+		"option": func(p *machine.Plan) {
+			p.Mounts = []machine.Mount{{Source: "a", Target: "c", Options: []string{"ro,rw"}}}
+		},
+		"node":       func(p *machine.Plan) { p.Nodes = []machine.Node{{Path: "/../x"}} },
+		"nic":        func(p *machine.Plan) { p.NICs = []machine.NIC{{PeerName: "a\x00", Name: "b"}} },
+		"raw":        func(p *machine.Plan) { p.Raw = "hello" },
+		"raw key":    func(p *machine.Plan) { p.Raw = "other.key = x" },
+		"raw blank":  func(p *machine.Plan) { p.Raw = "lxc.a b = x" },
+		"raw log":    func(p *machine.Plan) { p.Raw = "lxc.log.file = /etc/passwd" },
+		"raw group":  func(p *machine.Plan) { p.Raw = "lxc.cgroup.dir.container=x" },
+		"raw return": func(p *machine.Plan) { p.Raw = "lxc.arch = a\rb" },
+	} {
+		p := small()
+		spoil(&p)
+		if _, err := lxc.Render(p, h); !errs.Is(err, errs.Invalid) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// FuzzRender looks for a value that makes a line of its own.
+func FuzzRender(f *testing.F) {
+	f.Add("c1", "value", "/source", "target", "lxc.arch = x86_64")
+	f.Add("c1\nlxc.hook.start = x", "\r\n", "a b\\c", "..", "#")
+	f.Add("\u2028", "\"q\"", " lead", "trail ", "lxc.log.file=x")
+	h := host(f, 1)
+	base := small()
+	text, err := lxc.Render(base, h)
+	if err != nil {
+		f.Fatal(err)
+	}
+	usual := strings.Count(text, "\n")
+	f.Fuzz(func(t *testing.T, name, env, source, target, raw string) {
+		p := small()
+		p.Name, p.Env, p.Raw = name, map[string]string{"A": env}, raw
+		p.Mounts = []machine.Mount{{Source: source, Target: target, Options: []string{"bind"}}}
+		text, err := lxc.Render(p, h)
+		if err != nil {
+			if !errs.Is(err, errs.Invalid) {
+				t.Fatalf("of the wrong kind: %v", err)
+			}
+			return
+		}
+		if n := strings.Count(text, "\n"); n > usual+2+strings.Count(raw, "\n")+1 {
+			t.Fatalf("%d lines of usually %d:\n%s", n, usual, text)
+		}
+		for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+			if !strings.HasPrefix(line, "lxc.") || strings.ContainsAny(line, "\r\x00\x0b\x0c\x7f\x1b") {
+				t.Fatalf("the line %q", line)
+			}
+			if entry, ok := strings.CutPrefix(line, "lxc.mount.entry = "); ok && len(strings.Fields(entry)) != 6 {
+				t.Fatalf("the entry %q", entry)
+			}
+			if strings.HasPrefix(line, "lxc.log.") && !strings.Contains(text[:400], line) {
+				t.Fatalf("the line %q", line)
+			}
+		}
+	})
+}

@@ -1,0 +1,179 @@
+package endpoint_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/op"
+)
+
+const secret = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func (w *world) start(t *testing.T, s op.Spec) *op.Operation {
+	t.Helper()
+	o, err := w.ops.Start(op.WithCaller(t.Context(), op.Caller{Username: "root", Protocol: "unix"}), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func forever(ctx context.Context, _ *op.Task) error { <-ctx.Done(); return ctx.Err() }
+
+func fails(context.Context, *op.Task) error { return errs.Newf(errs.Conflict, "taken") }
+
+func TestOperationsAreListedByStatus(t *testing.T) {
+	w := newWorld(t)
+	if a := w.do(t, "GET", "/1.0/operations", ""); string(a.Metadata) != "{}" {
+		t.Error(a)
+	}
+	running := w.start(t, op.Spec{Project: "p", Run: forever})
+	failed := w.start(t, op.Spec{Project: "default", Run: fails})
+	_ = failed.Wait(t.Context())
+	for url, want := range map[string]string{
+		"/1.0/operations":                   `{"failure":["` + failed.URL() + `"]}`,
+		"/1.0/operations?project=p":         `{"running":["` + running.URL() + `"]}`,
+		"/1.0/operations?all-projects=true": `{"failure":["` + failed.URL() + `"],"running":["` + running.URL() + `"]}`,
+	} {
+		if a := w.do(t, "GET", url, ""); string(a.Metadata) != want {
+			t.Errorf("%s: %s", url, a.Metadata)
+		}
+	}
+	var all map[string][]api.Operation
+	w.do(t, "GET", "/1.0/operations?recursion=1", "").into(t, &all)
+	if len(all) != 1 || all["failure"][0].ID != failed.ID() || all["failure"][0].Err != "taken" {
+		t.Error(all)
+	}
+	w.who = auth.Identity{Kind: auth.TLS, Name: "other"}
+	if a := w.do(t, "GET", "/1.0/operations?all-projects=true", ""); string(a.Metadata) != "{}" {
+		t.Error("another one's operations are shown", a)
+	}
+}
+
+func TestOperationIsShownAndCancelled(t *testing.T) {
+	w := newWorld(t)
+	o := w.start(t, op.Spec{Project: "p", Run: forever})
+	var a api.Operation
+	w.do(t, "GET", o.URL()+"?project=other", "").into(t, &a)
+	if a.ID != o.ID() || a.Status != "Running" || !a.MayCancel {
+		t.Errorf("%+v", a)
+	}
+	w.who = auth.Identity{Kind: auth.TLS, Name: "other"}
+	if a := w.do(t, "DELETE", o.URL(), ""); a.HTTP != 403 {
+		t.Error("a stranger cancels", a)
+	}
+	w.who = auth.Identity{Kind: auth.Unix, Name: "root"} // not an admin, but its own
+	if a := w.do(t, "DELETE", o.URL(), ""); a.HTTP != 200 || string(a.Metadata) != "{}" {
+		t.Error(a)
+	}
+	_ = o.Wait(t.Context())
+	if a := w.do(t, "DELETE", o.URL(), ""); a.HTTP != 400 {
+		t.Error("an ended one is cancelled", a)
+	}
+	for _, c := range []string{"GET /1.0/operations/x", "DELETE /1.0/operations/x", "GET /1.0/operations/x/wait", "GET /1.0/operations/x/websocket"} {
+		method, url, _ := strings.Cut(c, " ")
+		if a := w.do(t, method, url, ""); a.HTTP != 404 {
+			t.Error(c, a)
+		}
+	}
+}
+
+func TestWaitAnswersInTheBody(t *testing.T) {
+	w := newWorld(t)
+	good := w.start(t, op.Spec{Run: func(context.Context, *op.Task) error { return nil }})
+	bad := w.start(t, op.Spec{Run: fails})
+	plain := w.start(t, op.Spec{Run: func(context.Context, *op.Task) error { return errors.New("ouch") }})
+	long := w.start(t, op.Spec{Run: forever})
+	for name, c := range map[string]struct {
+		url       string
+		code, err int
+		say       string
+	}{
+		"success":          {good.URL() + "/wait", 200, 0, ""},
+		"success, limited": {good.URL() + "/wait?timeout=10", 200, 0, ""},
+		"no limit":         {good.URL() + "/wait?timeout=-1", 200, 0, ""},
+		"failure":          {bad.URL() + "/wait", 200, 409, "taken"},
+		"failure, no kind": {plain.URL() + "/wait", 200, 500, "ouch"},
+		"time is up":       {long.URL() + "/wait?timeout=0", 200, 500, "has not ended within 0 seconds"},
+		"bad timeout":      {good.URL() + "/wait?timeout=soon", 500, 500, "must be a number"},
+	} {
+		a := w.do(t, "GET", c.url, "")
+		if a.HTTP != c.code || a.ErrorCode != c.err || !strings.Contains(a.Error, c.say) || (a.Type == "error") != (c.err != 0) {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	var a api.Operation
+	w.do(t, "GET", bad.URL(), "").into(t, &a)
+	if a.StatusCode != 400 || a.Err != "taken" {
+		t.Error("GET of a failed operation is a success that shows it", a)
+	}
+}
+
+func TestWaitSendsItsHeaderAtOnce(t *testing.T) {
+	w := newWorld(t)
+	o := w.start(t, op.Spec{Run: forever})
+	resp, err := http.Get(w.URL + o.URL() + "/wait") // returns when the header is there
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := o.Cancel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(b), `"type":"error"`) {
+		t.Error(string(b), err)
+	}
+}
+
+func TestStrangersWaitWithASecret(t *testing.T) {
+	w := newWorld(t)
+	o := w.start(t, op.Spec{Metadata: map[string]any{"control": secret, "short": "x"}, Run: func(context.Context, *op.Task) error { return nil }})
+	w.who = auth.Identity{}
+	for query, code := range map[string]int{"": 403, "?secret=x": 403, "?secret=" + secret: 200} {
+		if a := w.do(t, "GET", o.URL()+"/wait"+query, ""); a.HTTP != code {
+			t.Error(query, a)
+		}
+	}
+	if a := w.do(t, "GET", "/1.0/operations/x/wait", ""); a.HTTP != 403 {
+		t.Error("strangers learn which operations exist", a)
+	}
+}
+
+func TestWebsocketOfAnOperation(t *testing.T) {
+	w := newWorld(t)
+	task := w.start(t, op.Spec{Run: forever})
+	if a := w.do(t, "GET", task.URL()+"/websocket", ""); a.HTTP != 500 {
+		t.Error(a)
+	}
+	callers := make(chan op.Caller, 1)
+	ws := w.start(t, op.Spec{Class: op.WebsocketClass, Run: forever, Connect: func(_ http.ResponseWriter, r *http.Request) error {
+		callers <- op.CallerOf(r.Context())
+		return errs.Newf(errs.Forbidden, "wrong secret")
+	}})
+	if a := w.do(t, "GET", ws.URL()+"/websocket?secret=x", ""); a.HTTP != 403 {
+		t.Error(a)
+	}
+	select {
+	case c := <-callers:
+		if c.Username != "root" || c.Protocol != "unix" {
+			t.Error(c)
+		}
+	case <-time.After(time.Second):
+		t.Error("Connect was not called")
+	}
+	if err := ws.Cancel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = ws.Wait(t.Context())
+	if a := w.do(t, "GET", ws.URL()+"/websocket", ""); a.HTTP != 400 {
+		t.Error(a)
+	}
+}
