@@ -25,21 +25,12 @@ func call(p *process, c machine.Command) int {
 	if i := strings.LastIndexByte(name, '/'); i >= 0 && (strings.HasPrefix(name, "/bin/") || strings.HasPrefix(name, "/usr/bin/")) {
 		name = name[i+1:]
 	}
+	if text, ok := says(p, c, name); ok {
+		return printed(fmt.Fprint(p.out, text))
+	}
 	switch name {
-	case "true", "reboot", "poweroff", "halt":
-		return 0
 	case "false":
 		return 1
-	case "echo":
-		return printed(fmt.Fprintln(p.out, strings.Join(c.Args[1:], " ")))
-	case "pwd":
-		return printed(fmt.Fprintln(p.out, c.Dir))
-	case "env":
-		return printed(fmt.Fprint(p.out, strings.Join(append(c.Env, ""), "\n")))
-	case "id":
-		return printed(fmt.Fprintln(p.out, c.UID))
-	case "hostname":
-		return printed(fmt.Fprintln(p.out, p.guest.plan.Name))
 	case "cat":
 		return cat(p, c.Args[1:])
 	case "sleep":
@@ -53,6 +44,25 @@ func call(p *process, c machine.Command) int {
 		}
 	}
 	return 127
+}
+
+// says is what the programs write that do nothing else.
+func says(p *process, c machine.Command, name string) (string, bool) {
+	switch name {
+	case "true", "reboot", "poweroff", "halt":
+		return "", true
+	case "echo":
+		return strings.Join(c.Args[1:], " ") + "\n", true
+	case "pwd":
+		return c.Dir + "\n", true
+	case "env":
+		return strings.Join(append(c.Env, ""), "\n"), true
+	case "id":
+		return strconv.FormatUint(uint64(c.UID), 10) + "\n", true
+	case "hostname":
+		return p.guest.plan.Name + "\n", true
+	}
+	return "", false
 }
 
 func printed(_ int, err error) int {
