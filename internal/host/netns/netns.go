@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+
+	"lxd/internal/host/netlink"
 )
 
 // inside is set in the environment of the re-run program.
@@ -69,7 +71,7 @@ func again() int {
 	return 1
 }
 
-// prepare mounts what must match the new namespaces.
+// prepare mounts what must match the new namespaces, and brings the loopback interface up.
 func prepare() error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return err
@@ -79,5 +81,9 @@ func prepare() error {
 			return fmt.Errorf("mount %s: %w", m.at, err)
 		}
 	}
-	return nil
+	lo, _, err := netlink.Find("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.SetUp(lo.Index)
 }

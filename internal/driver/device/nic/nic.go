@@ -7,8 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/netip"
-	"strconv"
 	"strings"
 
 	"lxd/internal/device"
@@ -44,24 +42,6 @@ func Bridged(nets Networks, salt string) device.Kind {
 	}}
 }
 
-// Port is the port that a NIC of that configuration is, as far as its keys tell.
-func Port(env device.Env, cfg device.Config) network.Port {
-	p := network.Port{
-		Project: env.Project, Instance: env.Instance, Device: env.Name, Hwaddr: strings.ToLower(cfg["hwaddr"]), HostName: cfg["host_name"],
-		FilterMAC:  schema.IsTrue(cfg["security.mac_filtering"]),
-		FilterIPv4: schema.IsTrue(cfg["security.ipv4_filtering"]), FilterIPv6: schema.IsTrue(cfg["security.ipv6_filtering"]),
-		Isolate: schema.IsTrue(cfg["security.port_isolation"]),
-	}
-	if p.Hwaddr == "" {
-		p.Hwaddr = env.InstanceConfig["volatile."+env.Name+".hwaddr"]
-	}
-	p.FilterMAC = p.FilterMAC || p.FilterIPv4 || p.FilterIPv6 // an address means nothing if its frames can be anyone's
-	p.IPv4, _ = netip.ParseAddr(cfg["ipv4.address"])
-	p.IPv6, _ = netip.ParseAddr(cfg["ipv6.address"])
-	p.MTU, _ = strconv.Atoi(cfg["mtu"])
-	return p
-}
-
 // nic is one NIC of one instance.
 type nic struct {
 	nets Networks
@@ -90,7 +70,9 @@ func (n *nic) parse(ctx context.Context, k *schema.Schema, cfg device.Config, sa
 	if err := n.choose(ctx, cfg); err != nil {
 		return err
 	}
-	n.port = Port(n.env, cfg)
+	n.port = network.NIC{
+		Project: n.env.Project, Instance: n.env.Instance, Device: n.env.Name, Config: cfg, InstanceConfig: n.env.InstanceConfig,
+	}.Port()
 	if n.port.Hwaddr == "" {
 		n.made = randomHwaddr()
 		n.port.Hwaddr = n.made
