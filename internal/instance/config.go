@@ -126,7 +126,7 @@ func parseMemory(v string, total int64) (int64, error) {
 		if err != nil || n < 1 || n > 100 {
 			return 0, errors.New("must be a size such as 512MiB, or a percentage from 1% to 100%")
 		}
-		return total / 100 * n, nil
+		return total * n / 100, nil
 	}
 	n, err := schema.ParseSize(v)
 	if err == nil && n == 0 {

@@ -204,7 +204,7 @@ func (c *creation) run(ctx context.Context, t *op.Task) error {
 func (c *creation) identify() {
 	c.r.CreatedAt = now()
 	for k, v := range c.properties {
-		if key := "image." + k; c.r.Config[key] == "" && v != "" && schema.OneLine(k) == nil {
+		if key := "image." + k; c.r.Config[key] == "" && k != "" && v != "" && schema.OneLine(k) == nil {
 			c.r.Config[key] = v
 		}
 	}

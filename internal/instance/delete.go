@@ -63,6 +63,7 @@ func (s *Service) destroy(ctx context.Context, t *op.Task, key string) error {
 			return err
 		}
 	}
+	t.Add("keep for another removal", func(ctx context.Context) error { return s.spoil(ctx, key) })
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
@@ -76,6 +77,20 @@ func (s *Service) destroy(ctx context.Context, t *op.Task, key string) error {
 		}
 	}
 	return nil
+}
+
+// spoil marks an instance whose removal failed half way: it can only be removed again.
+func (s *Service) spoil(ctx context.Context, key string) error {
+	err := s.d.Store.Update(ctx, func(tx store.Tx) error {
+		return Collection.Modify(tx, key, func(r *Record) error {
+			r.Making = true
+			return nil
+		})
+	})
+	if errs.Is(err, errs.NotFound) {
+		return nil // what failed came after the removal
+	}
+	return err
 }
 
 func (s *Service) dropVolume(ctx context.Context, v view) error {

@@ -44,17 +44,14 @@ func (s *Service) recoverer(do func(context.Context, view) error) op.Recoverer {
 	}
 }
 
-// reconcile makes host and record agree: an instance that was not finished is removed, one whose machine still runs is left to
-// Boot, and any other becomes stopped.
+// reconcile makes host and record agree: an instance that was not finished is removed, one whose machine may still run is left
+// to Boot, and any other becomes stopped.
 func (s *Service) reconcile(ctx context.Context, v view) error {
-	if v.Making {
+	switch {
+	case v.Making:
 		return s.finishDelete(ctx, v)
-	}
-	if v.Run != nil {
-		_, err := s.d.Machine.Reattach(ctx, v.Run.Handle)
-		if err == nil || !errs.Is(err, errs.NotFound) {
-			return err
-		}
+	case v.Run != nil:
+		return nil
 	}
 	return s.sweep(ctx, v)
 }
@@ -64,9 +61,14 @@ func (s *Service) reconcileUp(ctx context.Context, v view) error {
 	if err := s.reconcile(ctx, v); err != nil {
 		return err
 	}
+	return s.want(ctx, v, true)
+}
+
+// want says whether Boot is to start the instance if it is down.
+func (s *Service) want(ctx context.Context, v view, up bool) error {
 	return s.d.Store.Update(ctx, func(tx store.Tx) error {
 		return Collection.Modify(tx, v.key(), func(r *Record) error {
-			r.Wanted = r.Run == nil
+			r.Wanted = up
 			return nil
 		})
 	})

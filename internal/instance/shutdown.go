@@ -22,11 +22,18 @@ func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 		return err
 	}
 	r.limits = l
-	status, err := m.Status(ctx)
-	if err != nil {
-		return err
+	if !r.over() {
+		status, err := m.Status(ctx)
+		if err != nil && !r.over() {
+			return err
+		}
+		r.frozen.Store(status == machine.Frozen)
 	}
-	r.frozen.Store(status == machine.Frozen)
+	if v.Wanted {
+		if err := s.want(ctx, v, false); err != nil {
+			return err
+		}
+	}
 	s.watch(r)
 	return nil
 }

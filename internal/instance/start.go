@@ -89,7 +89,7 @@ func (l *launch) prepare(ctx context.Context, key string) error {
 func startable(v view) error {
 	switch {
 	case v.Making:
-		return errs.Newf(errs.Invalid, "the instance is not complete: its creation was cut short, delete it")
+		return errs.Newf(errs.Invalid, "the instance is not complete: its creation or removal was cut short, delete it")
 	case v.Type != api.InstanceTypeContainer:
 		return errs.Newf(errs.Unsupported, "instances of type %s are not supported yet by this server", v.Type)
 	case Keys.Bool(v.config, "security.protection.start"):

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/profile"
+	"lxd/internal/schema"
 	"lxd/internal/store"
 )
 
@@ -17,6 +19,7 @@ import (
 func (s *Service) CheckProfile(config map[string]string, devices Devices) error {
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(config)) {
+		all = append(all, checkKeyName(name))
 		if k, ok := Keys.Lookup(name); ok && k.Volatile {
 			all = append(all, fmt.Errorf("key %q belongs to one instance: it cannot be in a profile", name))
 		}
@@ -24,10 +27,21 @@ func (s *Service) CheckProfile(config map[string]string, devices Devices) error 
 	return joined(append(all, Keys.Validate(config), s.checkDevices(devices)))
 }
 
+// checkKeyName keeps the free part of a key from breaking out of what it is written to: "environment." goes into the
+// configuration of machines.
+func checkKeyName(name string) error {
+	free, ok := strings.CutPrefix(name, "environment.")
+	if err := schema.OneLine(name); err != nil || ok && strings.ContainsAny(free, "= \t\"'\\") {
+		return fmt.Errorf("key %q: blanks, quotes, = and control characters are not allowed in it", name)
+	}
+	return nil
+}
+
 // checkLocal fails with Invalid and names every key and device of an instance that it cannot have.
 func (s *Service) checkLocal(r Record) error {
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(r.Config)) {
+		all = append(all, checkKeyName(name))
 		if k, ok := Keys.Lookup(name); ok && k.Condition == vm && r.Type == api.InstanceTypeContainer {
 			all = append(all, fmt.Errorf("key %q applies to virtual machines only", name))
 		}

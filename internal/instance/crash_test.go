@@ -1,0 +1,308 @@
+package instance_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lxd/internal/errs"
+)
+
+// steps of each kind of work; TestSteps holds them against what really runs.
+var steps = map[string][]string{
+	"instance-create":  {"record", "image", "volume", "ready", "mount", "devices", "machine", "remember"},
+	"instance-start":   {"mount", "devices", "machine", "remember"},
+	"instance-stop":    {"stop", "settle"},
+	"instance-restart": {"stop", "settle", "mount", "devices", "machine", "remember"},
+	"instance-delete":  {"stop", "settle", "volume", "files", "record"},
+}
+
+// work is how each kind is brought about, on an instance that is prepared for it.
+var work = map[string]struct {
+	running bool
+	do      func(*testing.T, *world) error
+}{
+	"instance-create":  {false, func(t *testing.T, w *world) error { p := request("c1"); p.Start = true; return w.create(t, p) }},
+	"instance-start":   {false, func(t *testing.T, w *world) error { return w.state(t, "c1", "start", 0) }},
+	"instance-stop":    {true, func(t *testing.T, w *world) error { return w.state(t, "c1", "stop", 0) }},
+	"instance-restart": {true, func(t *testing.T, w *world) error { return w.state(t, "c1", "restart", 0) }},
+	"instance-delete":  {true, func(t *testing.T, w *world) error { return w.remove(t, "c1", true) }},
+}
+
+func (w *world) prepare(t *testing.T, kind string) {
+	t.Helper()
+	if kind == "instance-create" {
+		return
+	}
+	post := request("c1")
+	post.Start = work[kind].running
+	if err := w.create(t, post); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSteps(t *testing.T) {
+	for kind, want := range steps {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t)
+			w.prepare(t, kind)
+			var got []string
+			w.setHook(func(k, step, moment string) error {
+				if moment == "after" && k == kind {
+					got = append(got, step)
+				}
+				return nil
+			})
+			if err := work[kind].do(t, w); err != nil || !slices.Equal(got, want) {
+				t.Error(got, err)
+			}
+		})
+	}
+}
+
+// consistent fails unless the host holds exactly what the record of c1 says.
+func (w *world) consistent(t *testing.T) {
+	t.Helper()
+	a, _, err := w.svc.Get(t.Context(), "default", "c1")
+	var want []string
+	switch {
+	case errs.Is(err, errs.NotFound):
+	case a.Status == "Running":
+		want = []string{"link default_c1_eth0", "machine default_c1", "mount tank/default_c1", "volume tank/default_c1"}
+	default:
+		want = []string{"volume tank/default_c1"}
+	}
+	if got := w.left(); !slices.Equal(got, want) {
+		t.Errorf("%s, and on the host: %v", a.Status, got)
+	}
+}
+
+// Each step of each kind of work fails once; what it did is undone, and the work can be done again.
+func TestFailures(t *testing.T) {
+	for kind, names := range steps {
+		for _, step := range names {
+			for _, moment := range []string{"before", "after"} {
+				t.Run(kind+"/"+step+"/"+moment, func(t *testing.T) {
+					w := newWorld(t)
+					w.prepare(t, kind)
+					boom := errors.New("boom")
+					w.setHook(func(k, s, m string) error {
+						if k == kind && s == step && m == moment {
+							return boom
+						}
+						return nil
+					})
+					if err := work[kind].do(t, w); !errors.Is(err, boom) {
+						t.Fatal(err)
+					}
+					w.setHook(nil)
+					time.Sleep(5 * time.Millisecond)
+					w.eventually(t, "settled", func() bool {
+						a, _, err := w.svc.Get(t.Context(), "default", "c1")
+						return err != nil || a.Status != "Running" || w.host.get("default_c1") != nil
+					})
+					w.eventually(t, "consistent", func() bool { return len(w.left()) != 2 && len(w.left()) != 3 })
+					if gone := kind == "instance-delete" && len(w.left()) == 0; gone {
+						if err := w.state(t, "c1", "start", 0); err == nil {
+							t.Error("started without a volume")
+						}
+					} else {
+						w.consistent(t)
+					}
+					if _, _, err := w.svc.Get(t.Context(), "default", "c1"); err == nil {
+						if err := w.remove(t, "c1", true); err != nil {
+							t.Fatal(err)
+						}
+					}
+					w.clean(t)
+				})
+			}
+		}
+	}
+}
+
+// The daemon is killed at each step of each kind of work: the operation hangs there for good, and a new daemon takes over.
+func TestKills(t *testing.T) {
+	for kind, names := range steps {
+		for _, step := range names {
+			for _, moment := range []string{"before", "after"} {
+				t.Run(kind+"/"+step+"/"+moment, func(t *testing.T) { kill(t, kind, step, moment) })
+			}
+		}
+	}
+}
+
+func kill(t *testing.T, kind, step, moment string) {
+	w := newWorld(t)
+	w.prepare(t, kind)
+	reached := make(chan struct{})
+	var once sync.Once
+	dead := make(chan struct{})
+	w.setHook(func(k, s, m string) error {
+		if k == kind && s == step && m == moment {
+			once.Do(func() { close(reached) })
+			<-dead
+		}
+		return nil
+	})
+
+	go func() { _ = work[kind].do(t, w) }()
+	<-reached
+
+	w.setHook(nil)
+	w.daemon(t)
+	if err := errors.Join(w.ops.Recover(t.Context()), w.svc.Boot(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if kind == "instance-restart" {
+		w.eventually(t, "running again", func() bool { return w.get(t, "c1").Status == "Running" })
+	}
+	if kind == "instance-delete" {
+		if _, _, err := w.svc.Get(t.Context(), "default", "c1"); !errs.Is(err, errs.NotFound) {
+			t.Error("not deleted:", err)
+		}
+	}
+	w.consistent(t)
+	if _, _, err := w.svc.Get(t.Context(), "default", "c1"); err == nil {
+		if err := w.remove(t, "c1", true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.clean(t)
+}
+
+// Running machines go on while the daemon does not, and are taken up again; those that ended meanwhile are cleaned up.
+func TestDaemonRestart(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"up", "down", "off"} {
+		w.started(t, name)
+	}
+	if err := w.state(t, "off", "stop", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.state(t, "up", "freeze", 0); err != nil {
+		t.Fatal(err)
+	}
+	w.svc.Close()
+	w.host.mu.Lock()
+	w.host.machines["default_down"].end(false)
+	w.host.mu.Unlock()
+	w.daemon(t)
+	if err := errors.Join(w.ops.Recover(t.Context()), w.svc.Boot(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	for name, status := range map[string]string{"up": "Frozen", "down": "Stopped", "off": "Stopped"} {
+		if a := w.get(t, name); a.Status != status {
+			t.Error(name, a.Status)
+		}
+	}
+	want := []string{"link default_up_eth0", "machine default_up", "mount tank/default_up", "volume tank/default_down", "volume tank/default_off", "volume tank/default_up"}
+	if left := w.left(); !slices.Equal(left, want) {
+		t.Error(left)
+	}
+	if err := w.state(t, "up", "stop", 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A shutdown of the server stops instances and brings back those that ran.
+func TestShutdown(t *testing.T) {
+	w := newWorld(t)
+	post := request("always")
+	post.Config = map[string]string{"boot.autostart": "true"}
+	if err := w.create(t, post); err != nil {
+		t.Fatal(err)
+	}
+	w.started(t, "ran")
+	if err := w.create(t, request("off")); err != nil {
+		t.Fatal(err)
+	}
+	w.svc.Shutdown(t.Context())
+	if w.host.get("default_ran") != nil {
+		t.Fatal("still running")
+	}
+	w.daemon(t)
+	if err := w.svc.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, status := range map[string]string{"ran": "Running", "always": "Running"} {
+		w.eventually(t, name, func() bool { return w.get(t, name).Status == status })
+	}
+	if a := w.get(t, "off"); a.Status != "Stopped" {
+		t.Error(a.Status)
+	}
+}
+
+// Many create, start, stop and delete the same few names at once: every answer is a success or a clear refusal, and nothing is
+// left in the end.
+func TestConcurrent(t *testing.T) {
+	w := newWorld(t)
+	w.slow = 200 * time.Microsecond
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	tally := map[string]int{}
+	for i := range 200 {
+		wait.Go(func() {
+			name := fmt.Sprintf("c%d", i%4)
+			var err error
+			switch what := i / 4 % 5; what {
+			case 0, 1:
+				post := request(name)
+				post.Start = what == 1
+				err = w.create(t, post)
+			case 2, 3:
+				err = w.remove(t, name, true)
+			default:
+				err = w.state(t, name, []string{"start", "stop", "restart"}[i%3], 0)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				tally["done"]++
+			case errs.Is(err, errs.Conflict), errs.Is(err, errs.NotFound):
+				tally["refused"]++
+			case errs.Is(err, errs.Invalid) && (strings.Contains(err.Error(), "already") || strings.Contains(err.Error(), "not running")):
+				tally["no-op"]++
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if tally["done"] == 0 {
+		t.Error(tally)
+	}
+	for i := range 4 {
+		name := fmt.Sprintf("c%d", i)
+		if err := w.remove(t, name, true); err != nil && !errs.Is(err, errs.NotFound) {
+			t.Error(name, err)
+		}
+	}
+	w.clean(t)
+}
+
+func TestSameNameAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.slow = time.Millisecond
+	results := make(chan error)
+	for range 20 {
+		go func() { results <- w.create(t, request("c1")) }()
+	}
+	won := 0
+	for range 20 {
+		err := <-results
+		if err == nil {
+			won++
+		} else {
+			is(t, "loser", err, errs.Conflict, "c1")
+		}
+	}
+	if won != 1 || w.get(t, "c1").Status != "Stopped" {
+		t.Error(won)
+	}
+}

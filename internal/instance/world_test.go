@@ -1,0 +1,489 @@
+package instance_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/device"
+	"lxd/internal/driver/device/disk"
+	"lxd/internal/errs"
+	"lxd/internal/event"
+	"lxd/internal/instance"
+	"lxd/internal/machine"
+	"lxd/internal/op"
+	"lxd/internal/profile"
+	"lxd/internal/project"
+	"lxd/internal/schema"
+	"lxd/internal/storage"
+	"lxd/internal/store"
+)
+
+// host is a computer of which all is in memory: it outlives the daemons that use it.
+type host struct {
+	mu       sync.Mutex
+	machines map[string]*fakeMachine
+	volumes  map[string]bool
+	mounts   map[string]bool
+	links    map[string]bool
+	resized  int64
+	// fail makes the effect of that name fail.
+	fail map[string]error
+	// slow makes starts take time, so that races show.
+	slow time.Duration
+}
+
+func newHost() *host {
+	return &host{machines: map[string]*fakeMachine{}, volumes: map[string]bool{}, mounts: map[string]bool{}, links: map[string]bool{}, fail: map[string]error{}}
+}
+
+// do makes one effect unless it is to fail.
+func (h *host) do(name string, effect func()) error {
+	time.Sleep(h.slow)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.fail[name]; err != nil {
+		return err
+	}
+	effect()
+	return nil
+}
+
+// left lists all that is there.
+func (h *host) left() (all []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id := range h.machines {
+		all = append(all, "machine "+id)
+	}
+	for kind, set := range map[string]map[string]bool{"volume ": h.volumes, "mount ": h.mounts, "link ": h.links} {
+		for name := range set {
+			all = append(all, kind+name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (h *host) failing(t *testing.T, name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fail[name] = errors.New(name + " is to fail")
+	t.Cleanup(func() { h.heal(name) })
+}
+
+func (h *host) heal(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.fail, name)
+}
+
+func (h *host) get(id string) *fakeMachine {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.machines[id]
+}
+
+// fakeMachine is a machine of the host.
+type fakeMachine struct {
+	h      *host
+	plan   machine.Plan
+	handle machine.Handle
+	done   chan struct{}
+
+	mu     sync.Mutex
+	frozen bool
+	limits machine.Limits
+	reboot bool
+	deaf   bool
+}
+
+func (h *host) Name() string                                { return "fake" }
+func (h *host) Probe(context.Context) (machine.Info, error) { return machine.Info{}, nil }
+
+func (h *host) Start(_ context.Context, p machine.Plan) (machine.Machine, error) {
+	m := &fakeMachine{h: h, plan: p, done: make(chan struct{}), limits: p.Limits}
+	err := h.do("machine start", func() {
+		m.handle = machine.Handle{Driver: "fake", ID: p.ID, RunDir: p.RunDir, PID: 1000 + len(h.machines)}
+		if h.machines[p.ID] != nil {
+			panic("started twice: " + p.ID)
+		}
+		h.machines[p.ID] = m
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (h *host) Reattach(_ context.Context, hd machine.Handle) (machine.Machine, error) {
+	if m := h.get(hd.ID); m != nil {
+		return m, nil
+	}
+	return nil, errs.Newf(errs.NotFound, "machine %s does not run", hd.ID)
+}
+
+func (h *host) Reap(ctx context.Context, id, _ string) error {
+	if m := h.get(id); m != nil {
+		return m.Kill(ctx)
+	}
+	return nil
+}
+
+func (m *fakeMachine) Handle() machine.Handle { return m.handle }
+func (m *fakeMachine) Done() <-chan struct{}  { return m.done }
+func (m *fakeMachine) Exit() machine.Exit     { return machine.Exit{Reboot: m.reboot} }
+
+func (m *fakeMachine) Status(context.Context) (machine.Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.frozen {
+		return machine.Frozen, nil
+	}
+	return machine.Running, nil
+}
+
+func (m *fakeMachine) Stop(ctx context.Context, grace time.Duration) error {
+	if m.deaf {
+		return errs.Newf(errs.Unavailable, "it does not listen")
+	}
+	return m.Kill(ctx)
+}
+
+func (m *fakeMachine) Kill(context.Context) error {
+	return m.h.do("machine kill", func() { m.end(false) })
+}
+
+// end is called with the host locked.
+func (m *fakeMachine) end(reboot bool) {
+	if m.h.machines[m.plan.ID] != m {
+		return
+	}
+	m.reboot = reboot
+	delete(m.h.machines, m.plan.ID)
+	close(m.done)
+}
+
+func (m *fakeMachine) Exec(context.Context, machine.Command) (machine.Process, error) {
+	return nil, errors.New("nothing to run")
+}
+
+func (m *fakeMachine) Usage(context.Context) (machine.Usage, error) {
+	return machine.Usage{PID: m.handle.PID, Processes: 3, CPUNanos: 5, MemoryBytes: 7, MemoryPeak: -1, SwapBytes: -1, SwapPeak: -1, Networks: []machine.Interface{{
+		Name: "eth0", HostName: "veth1", MTU: 1500, State: "up", Type: "broadcast", BytesIn: 9,
+		Addresses: []machine.Address{{Family: "inet", Address: "10.0.0.2", Netmask: 24, Scope: "global"}}}}}, nil
+}
+
+func (m *fakeMachine) Freeze(context.Context) error { return m.setFrozen(true) }
+func (m *fakeMachine) Thaw(context.Context) error   { return m.setFrozen(false) }
+func (m *fakeMachine) setFrozen(v bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.frozen = v
+	return nil
+}
+
+func (m *fakeMachine) Tune(_ context.Context, l machine.Limits) error {
+	return m.h.do("tune", func() { m.limits = l })
+}
+
+// volumes are the pools of the host.
+type volumes struct{ *host }
+
+func id(pool string, v storage.Volume) string { return pool + "/" + v.Project + "_" + v.Name }
+
+func (d volumes) EnsureImage(_ context.Context, t *op.Task, _, fp string) error {
+	return d.do("image", func() { t.Progress("create_instance_from_image_unpack_progress", "Unpack: 100%") })
+}
+
+func (d volumes) CreateFromImage(ctx context.Context, pool string, v storage.Volume, _ string) error {
+	return d.CreateEmpty(ctx, pool, v)
+}
+
+func (d volumes) CreateEmpty(_ context.Context, pool string, v storage.Volume) error {
+	return d.do("volume", func() { d.volumes[id(pool, v)] = true })
+}
+
+func (d volumes) Delete(_ context.Context, pool string, v storage.Volume) error {
+	return d.do("volume delete", func() { delete(d.volumes, id(pool, v)); delete(d.mounts, id(pool, v)) })
+}
+
+func (d volumes) Mount(_ context.Context, pool string, v storage.Volume) (m storage.Mounted, err error) {
+	return storage.Mounted{Path: "/pool/" + v.Name, Root: "/pool/" + v.Name + "/rootfs"}, d.do("mount", func() { d.mounts[id(pool, v)] = true })
+}
+
+func (d volumes) Unmount(_ context.Context, pool string, v storage.Volume) error {
+	return d.do("unmount", func() { delete(d.mounts, id(pool, v)) })
+}
+
+func (d volumes) VolumeUsage(context.Context, string, storage.Volume) (int64, int64, error) {
+	return 0, 0, errs.Newf(errs.Unsupported, "not measured")
+}
+
+func (d volumes) Resize(_ context.Context, _ string, _ storage.Volume, n int64) error {
+	return d.do("resize", func() { d.resized = n })
+}
+
+// nic is a network device of the host.
+type nic struct {
+	h   *host
+	env device.Env
+}
+
+func (h *host) nicKind() device.Kind {
+	return device.Kind{Type: "nic", Subtype: "bridged",
+		Keys: schema.New("nic",
+			schema.Key{Name: "network", Type: schema.String, Short: "Network"}, schema.Key{Name: "name", Type: schema.String, Short: "Name"},
+			schema.Key{Name: "hwaddr", Type: schema.MAC, Short: "Address"}, schema.Key{Name: "nictype", Type: schema.String, Short: "Kind"}),
+		New: func(_ context.Context, env device.Env, cfg device.Config) (device.Device, error) {
+			if cfg["network"] == "" {
+				return nil, errs.Newf(errs.Invalid, "a network is needed")
+			}
+			return nic{h, env}, nil
+		}}
+}
+
+func (n nic) name() string { return n.env.Project + "_" + n.env.Instance + "_" + n.env.Name }
+
+func (n nic) Attach(context.Context) (device.Grant, error) {
+	g := device.Grant{
+		NICs:     []device.NIC{{HostName: "veth-" + n.env.Instance, PeerName: "peer", Name: "eth0", Hwaddr: n.env.InstanceConfig["volatile."+n.env.Name+".hwaddr"], MTU: 1500}},
+		Volatile: map[string]string{"host_name": "veth-" + n.env.Instance},
+	}
+	return g, n.h.do("attach", func() { n.h.links[n.name()] = true })
+}
+
+func (n nic) Detach(context.Context) error {
+	return n.h.do("detach", func() { delete(n.h.links, n.name()) })
+}
+
+// images has one image.
+type images struct{}
+
+const fingerprint = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func (images) Resolve(_ context.Context, _, ref string) (img api.Image, err error) {
+	if ref != "debian" && ref != fingerprint && !(len(ref) >= 12 && strings.HasPrefix(fingerprint, ref)) {
+		return img, errs.Newf(errs.NotFound, "image %q not found", ref)
+	}
+	img.Fingerprint, img.Architecture = fingerprint, "x86_64"
+	img.Properties = map[string]string{"os": "Debian", "evil": "a\nb"}
+	return img, nil
+}
+
+type named struct{ Name string }
+
+// world is a daemon over a host and a store.
+type world struct {
+	*host
+	st       store.Store
+	ops      *op.Manager
+	svc      *instance.Service
+	profiles *profile.Service
+	dir      string
+
+	mu      sync.Mutex
+	hook    op.Hook
+	actions []string
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{host: newHost(), dir: t.TempDir()}
+	w.st = store.NewMem(store.Options{OnAnnounce: w.note})
+	t.Cleanup(func() { _ = w.st.Close() })
+	w.daemon(t)
+	pools := store.Collection[named]{Name: "storage_pool", Key: func(n named) string { return n.Name }}
+	nets := store.Collection[named]{Name: "network", Key: func(n named) string { return "default/" + n.Name }}
+	err := errors.Join(
+		project.New(project.Deps{Store: w.st}).Start(t.Context()), w.profiles.Start(t.Context()),
+		w.st.Update(t.Context(), func(tx store.Tx) error {
+			return errors.Join(pools.Insert(tx, named{"tank"}), pools.Insert(tx, named{"other"}), nets.Insert(tx, named{"br0"}))
+		}),
+		w.profile(t, "default", api.ProfilePut{Devices: instance.Devices{
+			"root": {"type": "disk", "path": "/", "pool": "tank"}, "eth0": {"type": "nic", "network": "br0", "name": "eth0"}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.forgetActions()
+	return w
+}
+
+// daemon starts the services anew, as after the daemon was killed.
+func (w *world) daemon(t *testing.T) {
+	if w.svc != nil {
+		w.svc.Close()
+	}
+	base, cancel := context.WithCancel(context.Background())
+	w.ops = op.NewManager(base, op.Options{Store: w.st, Location: "none", Hook: w.step})
+	w.svc = instance.New(base, instance.Deps{
+		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Images: images{}, Kinds: []device.Kind{disk.Kind(), w.nicKind()},
+		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1, 2, 3}, Memory: 8 << 30, Boot: "boot-1",
+			IDMap: []machine.IDRange{{Host: 1000000, Inside: 0, Size: 1000000000}}},
+		Location: "none", Announce: w.note, RunDir: w.dir + "/run", LogDir: w.dir + "/logs",
+	})
+	w.profiles = profile.New(profile.Deps{Store: w.st, Instances: w.svc})
+	for kind, r := range w.svc.Recoverers() {
+		w.ops.Register(kind, r)
+	}
+	svc := w.svc
+	t.Cleanup(func() { svc.Close(); cancel() })
+}
+
+// step is the hook of the operations.
+func (w *world) step(kind, step, moment string) error {
+	w.mu.Lock()
+	h := w.hook
+	w.mu.Unlock()
+	if h != nil {
+		return h(kind, step, moment)
+	}
+	return nil
+}
+
+func (w *world) setHook(h op.Hook) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hook = h
+}
+
+func (w *world) note(ev any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.actions = append(w.actions, ev.(event.Change).Action)
+}
+
+func (w *world) forgetActions() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.actions = nil
+}
+
+func (w *world) wantActions(t *testing.T, want ...string) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Equal(w.actions, want) {
+		t.Errorf("events %v, not %v", w.actions, want)
+	}
+	w.actions = nil
+}
+
+// profile writes a profile, new or not.
+func (w *world) profile(t *testing.T, name string, put api.ProfilePut) error {
+	spec, err := w.profiles.Update(t.Context(), "default", name, put)
+	if errs.Is(err, errs.NotFound) {
+		return w.profiles.Create(t.Context(), "default", api.ProfilesPost{Name: name, ProfilePut: put})
+	}
+	return w.run(spec, err)
+}
+
+// run runs the work that a use case returned.
+func (w *world) run(spec op.Spec, err error) error {
+	if err != nil {
+		return err
+	}
+	o, err := w.ops.Start(context.Background(), spec)
+	if err != nil {
+		return err
+	}
+	return o.Wait(context.Background())
+}
+
+func request(name string) api.InstancesPost {
+	return api.InstancesPost{Name: name, Source: api.InstanceSource{Type: api.SourceTypeImage, Alias: "debian"}}
+}
+
+func (w *world) create(t *testing.T, post api.InstancesPost) error {
+	return w.run(w.svc.Create(t.Context(), "default", post))
+}
+
+func (w *world) state(t *testing.T, name, action string, timeout int64) error {
+	return w.run(w.svc.SetState(t.Context(), "default", name, api.InstanceStatePut{Action: action, Timeout: timeout}))
+}
+
+func (w *world) remove(t *testing.T, name string, force bool) error {
+	return w.run(w.svc.Delete(t.Context(), "default", name, force))
+}
+
+func (w *world) get(t *testing.T, name string) api.Instance {
+	t.Helper()
+	a, _, err := w.svc.Get(t.Context(), "default", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// started makes a running instance.
+func (w *world) started(t *testing.T, name string) {
+	t.Helper()
+	post := request(name)
+	post.Start = true
+	if err := w.create(t, post); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 400 {
+		if ok() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("never: " + what)
+}
+
+// clean fails unless nothing is left of any instance: on the host, in the store, in folders.
+func (w *world) clean(t *testing.T) {
+	t.Helper()
+	if left := w.left(); len(left) > 0 {
+		t.Error("left on the host:", left)
+	}
+	_ = w.st.View(t.Context(), func(tx store.Tx) error {
+		for _, c := range []string{"instance", "operation"} {
+			for e := range tx.Scan(c, "") {
+				t.Errorf("left in the store: %s %s", c, e.Key)
+			}
+		}
+		for e := range tx.Scan("ref", "") {
+			if strings.Contains(e.Key, "/instance/") {
+				t.Error("left in the store:", e.Key)
+			}
+		}
+		return nil
+	})
+	for _, dir := range []string{"run", "logs"} {
+		entries, _ := os.ReadDir(w.dir + "/" + dir)
+		for _, e := range entries {
+			t.Errorf("left in %s: %s", dir, e.Name())
+		}
+	}
+}
+
+func is(t *testing.T, what string, err error, kind errs.Kind, words ...string) {
+	t.Helper()
+	if !errs.Is(err, kind) {
+		t.Errorf("%s: kind %d: %v", what, errs.KindOf(err), err)
+		return
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: %q is not in %q", what, word, err)
+		}
+	}
+}
+
+func without(m map[string]string, prefix string) map[string]string {
+	m = maps.Clone(m)
+	maps.DeleteFunc(m, func(k, _ string) bool { return strings.HasPrefix(k, prefix) })
+	return m
+}
