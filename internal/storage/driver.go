@@ -88,6 +88,11 @@ type Defaulter interface {
 	Defaults(dir string, cfg map[string]string) map[string]string
 }
 
+// Inoder is a Pool that counts its files.
+type Inoder interface {
+	Inodes(ctx context.Context) (used, total uint64, err error)
+}
+
 // Cloner makes a volume from another of the same pool without copying its bytes where it can.
 type Cloner interface {
 	// Clone makes to from from. On failure nothing is left. It reports whether to goes on depending on from.

@@ -209,3 +209,12 @@ func (p *pool) Close() error {
 	}
 	return p.failed
 }
+
+// Inodes is how many files the file system that the pool is on has and may have.
+func (p *pool) Inodes(context.Context) (used, total uint64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(p.dir, &st); err != nil {
+		return 0, 0, fmt.Errorf("usage of %s: %w", p.dir, err)
+	}
+	return st.Files - st.Ffree, st.Files, nil
+}

@@ -1,0 +1,161 @@
+package storage
+
+import (
+	"maps"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/event"
+	"lxd/internal/project"
+	"lxd/internal/store"
+)
+
+// Statuses of a pool (wire names).
+const (
+	pending     = "Pending"
+	created     = "Created"
+	unavailable = "Unavailable"
+)
+
+// PoolRecord is a pool as stored.
+type PoolRecord struct {
+	Name        string            `json:"name"`
+	Description string            `json:"description,omitempty"`
+	Driver      string            `json:"driver"`
+	Config      map[string]string `json:"config,omitempty"`
+	// Status is pending while the pool is being made and created afterwards.
+	Status string `json:"status"`
+	// Deleting says that the pool is on its way out: nothing new may be made in it.
+	Deleting bool `json:"deleting,omitempty"`
+}
+
+// Pools is where the pool records live.
+var Pools = store.Collection[PoolRecord]{Name: "storage_pool", Key: func(r PoolRecord) string { return r.Name }}
+
+// VolumeRecord is a volume as stored.
+type VolumeRecord struct {
+	Pool        string            `json:"pool"`
+	Type        VolumeType        `json:"type"`
+	Project     string            `json:"project"`
+	Name        string            `json:"name"`
+	Description string            `json:"description,omitempty"`
+	ContentType string            `json:"content_type"`
+	Config      map[string]string `json:"config,omitempty"`
+	Location    string            `json:"location,omitempty"`
+	CreatedAt   time.Time         `json:"created_at"`
+}
+
+// Volumes is where the volume records live. Those of an image are in the default project: all projects share its one unpacked tree.
+var Volumes = store.Collection[VolumeRecord]{
+	Name: "storage_volume",
+	Key:  func(r VolumeRecord) string { return volumeKey(r.Pool, r.Type, r.Project, r.Name) },
+	Refs: func(r VolumeRecord) []store.Ref {
+		return []store.Ref{{Collection: Pools.Name, Key: r.Pool}, project.Ref(r.Project)}
+	},
+}
+
+func volumeKey(pool string, t VolumeType, proj, name string) string {
+	return pool + "/" + string(t) + "/" + proj + "/" + name
+}
+
+// URL is the pool's address.
+func (r PoolRecord) URL() string { return project.URL("", "storage-pools", r.Name) }
+
+// URL is the volume's address.
+func (r VolumeRecord) URL() string {
+	return project.URL(r.Project, "storage-pools", r.Pool, "volumes", string(r.Type), r.Name)
+}
+
+// API is the record as clients see it; status may differ from the stored one.
+func (r PoolRecord) API(status, location string, usedBy []string) api.StoragePool {
+	p := api.StoragePool{Name: r.Name, Description: r.Description, Driver: r.Driver, Status: status, Config: maps.Clone(r.Config),
+		UsedBy: usedBy, Locations: []string{location}}
+	if p.Config == nil {
+		p.Config = map[string]string{}
+	}
+	return p
+}
+
+// ETag is the part of the record that If-Match guards.
+func (r PoolRecord) ETag() any {
+	p := r.API("", "", nil)
+	return []any{p.Name, p.Driver, p.Description, p.Config}
+}
+
+// API is the record as clients see it.
+func (r VolumeRecord) API() api.StorageVolume {
+	v := api.StorageVolume{Name: r.Name, Description: r.Description, Type: string(r.Type), Pool: r.Pool, ContentType: r.ContentType,
+		Project: r.Project, Location: r.Location, CreatedAt: r.CreatedAt, Config: maps.Clone(r.Config), UsedBy: r.usedBy()}
+	if v.Config == nil {
+		v.Config = map[string]string{}
+	}
+	return v
+}
+
+// usedBy is the instance or image that the volume belongs to.
+func (r VolumeRecord) usedBy() []string {
+	switch r.Type {
+	case ContainerVolume, VMVolume:
+		return []string{project.URL(r.Project, "instances", r.Name)}
+	case ImageVolume:
+		return []string{project.URL(r.Project, "images", r.Name)}
+	}
+	return []string{}
+}
+
+// ETag is the part of the record that If-Match guards.
+func (r VolumeRecord) ETag() any {
+	v := r.API()
+	return []any{v.Name, v.Type, v.Config}
+}
+
+// users are the addresses of what uses a pool: a volume counts as the instance or image that it belongs to.
+func users(tx store.Tx, pool string) []string {
+	out, seen := []string{}, map[string]bool{}
+	var refs []store.Ref
+	for _, r := range Pools.UsedBy(tx, pool) {
+		if r.Collection != Volumes.Name {
+			refs = append(refs, r)
+			continue
+		}
+		v, err := Volumes.Get(tx, r.Key)
+		switch {
+		case err != nil:
+		case v.Type == CustomVolume:
+			refs = append(refs, r)
+		case !seen[v.usedBy()[0]]:
+			seen[v.usedBy()[0]] = true
+			out = append(out, v.usedBy()[0])
+		}
+	}
+	for _, u := range project.UsedBy(refs) {
+		if !seen[u] {
+			seen[u] = true
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// checkPoolName fails with Invalid on a name that a pool may not have: it becomes the name of a folder.
+func checkPoolName(name string) error {
+	const most = 63
+	if name == "" {
+		return errs.Newf(errs.Invalid, "storage pool name is missing")
+	}
+	if len(name) > most {
+		return errs.Newf(errs.Invalid, "storage pool name is longer than %d characters", most)
+	}
+	for i, r := range name {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && (i == 0 || r != '-' && r != '_' && r != '.') {
+			return errs.Newf(errs.Invalid, "storage pool name %q may only have letters, digits, and after the first character also - _ and .", name)
+		}
+	}
+	return nil
+}
+
+func poolChange(action string, r PoolRecord) event.Change {
+	return event.Change{Action: action, Source: r.URL(), Name: r.Name}
+}

@@ -1,0 +1,198 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"lxd/internal/errs"
+	"lxd/internal/store"
+)
+
+// Deps is what the service needs.
+type Deps struct {
+	Store store.Store
+	// Drivers are the backends that pools can have.
+	Drivers []Driver
+	// Dir is the folder that holds one for each pool.
+	Dir string
+	// Location is the name of this member.
+	Location string
+	// Unpack writes the content of an image below root: metadata.yaml, templates/ and rootfs/.
+	Unpack func(ctx context.Context, fingerprint, root string, progress func(string)) error
+	// Now is the clock; nil is the real one.
+	Now func() time.Time
+}
+
+// Service is the use cases of pools and their volumes. Its methods may be called at the same time.
+type Service struct {
+	d       Deps
+	flights flights
+
+	mu   sync.RWMutex
+	open map[string]*openPool
+}
+
+// openPool is a pool that was opened, or why it could not be.
+type openPool struct {
+	pool   Pool
+	driver Driver
+	err    error
+}
+
+// New makes the service; it has no effects.
+func New(d Deps) *Service {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	return &Service{d: d, open: map[string]*openPool{}}
+}
+
+// Start opens all pools. What a crash left half made or half deleted is removed. A pool that cannot be opened is no error: what uses it
+// fails with Unavailable.
+func (s *Service) Start(ctx context.Context) error {
+	var all []PoolRecord
+	err := s.d.Store.View(ctx, func(tx store.Tx) error {
+		for r, err := range Pools.All(tx, "") {
+			if err != nil {
+				return err
+			}
+			all = append(all, r)
+		}
+		return nil
+	})
+	for _, r := range all {
+		if err != nil {
+			return err
+		}
+		switch {
+		case r.Status == pending, r.Deleting:
+			err = s.destroy(ctx, r)
+		default:
+			s.openPool(ctx, r)
+			err = s.reconcile(ctx, r.Name)
+		}
+	}
+	return err
+}
+
+// Close lets go of all pools; volumes in use stay.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all error
+	for name, o := range s.open {
+		if o.pool != nil {
+			if err := o.pool.Close(); err != nil {
+				all = errors.Join(all, fmt.Errorf("storage pool %q: %w", name, err))
+			}
+		}
+	}
+	clear(s.open)
+	return all
+}
+
+// Drivers are the names of the backends.
+func (s *Service) Drivers() (names []string) {
+	for _, d := range s.d.Drivers {
+		names = append(names, d.Name())
+	}
+	return names
+}
+
+func (s *Service) driver(name string) (Driver, error) {
+	for _, d := range s.d.Drivers {
+		if d.Name() == name {
+			return d, nil
+		}
+	}
+	return nil, errs.Newf(errs.Invalid, "storage driver %q is not supported here: choose one of %s", name, strings.Join(s.Drivers(), ", "))
+}
+
+func (s *Service) dir(pool string) string { return filepath.Join(s.d.Dir, pool) }
+
+// openPool opens a pool and remembers it, or why it could not be opened.
+func (s *Service) openPool(ctx context.Context, r PoolRecord) error {
+	d, err := s.driver(r.Driver)
+	o := &openPool{driver: d, err: err}
+	if err == nil {
+		o.pool, o.err = d.Open(ctx, s.dir(r.Name), r.Config)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[r.Name] = o
+	return o.err
+}
+
+// pool finds an open pool. It fails with NotFound if there is none of that name, and with Unavailable if it could not be opened.
+func (s *Service) pool(ctx context.Context, name string) (Pool, error) {
+	s.mu.RLock()
+	o := s.open[name]
+	s.mu.RUnlock()
+	if o != nil && o.err == nil {
+		return o.pool, nil
+	}
+	err := s.d.Store.View(ctx, func(tx store.Tx) error { _, err := Pools.Get(tx, name); return err })
+	if err != nil {
+		return nil, err
+	}
+	if o == nil {
+		return nil, errs.Newf(errs.Unavailable, "storage pool %q is being made or deleted: try again later", name)
+	}
+	return nil, errs.Newf(errs.Unavailable, "storage pool %q could not be opened: %w", name, o.err)
+}
+
+// status is what clients are told of a pool.
+func (s *Service) status(r PoolRecord) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if o := s.open[r.Name]; r.Status == created && (o == nil || o.err != nil) {
+		return unavailable
+	}
+	return r.Status
+}
+
+// reconcile makes image volumes and their records agree after a crash: a volume without record is removed, and so is a record without
+// volume. Either is made again when it is needed. Other volumes are the business of the operations that made them.
+func (s *Service) reconcile(ctx context.Context, name string) error {
+	p, err := s.pool(ctx, name)
+	if err != nil {
+		return nil //nolint:nilerr // nothing can be said of a pool that is not open
+	}
+	vols, err := p.Volumes(ctx)
+	if err != nil {
+		return fmt.Errorf("volumes of storage pool %q: %w", name, err)
+	}
+	there := map[string]bool{}
+	for _, v := range vols {
+		if v.Type == ImageVolume {
+			there[imageKey(name, v.Name)] = true
+		}
+	}
+	return s.agree(ctx, p, name, there)
+}
+
+func (s *Service) agree(ctx context.Context, p Pool, name string, there map[string]bool) error {
+	known := map[string]bool{}
+	err := s.d.Store.View(ctx, func(tx store.Tx) error {
+		for e := range Volumes.AllRev(tx, name+"/"+string(ImageVolume)+"/") {
+			known[e.Key] = there[e.Key]
+		}
+		return nil
+	})
+	for key, ok := range known {
+		if !ok && err == nil {
+			err = s.d.Store.Update(ctx, func(tx store.Tx) error { return Volumes.Delete(tx, key) })
+		}
+	}
+	for key := range there {
+		if _, ok := known[key]; !ok && err == nil {
+			err = p.Delete(ctx, Volume{Type: ImageVolume, Name: filepath.Base(key)})
+		}
+	}
+	return err
+}

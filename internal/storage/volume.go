@@ -1,0 +1,201 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/project"
+	"lxd/internal/store"
+)
+
+// CreateFromImage makes v from an image, which is unpacked first if it was not yet.
+func (s *Service) CreateFromImage(ctx context.Context, pool string, v Volume, fingerprint string) error {
+	if err := s.EnsureImage(ctx, nil, pool, fingerprint); err != nil {
+		return err
+	}
+	return s.make(ctx, pool, v, func(p Pool) error {
+		c, ok := p.(Cloner)
+		if !ok {
+			return p.Create(ctx, v, func(ctx context.Context, root string) error {
+				return s.d.Unpack(ctx, fingerprint, root, func(string) {})
+			})
+		}
+		_, err := c.Clone(ctx, Volume{Type: ImageVolume, Name: fingerprint}, v)
+		return err
+	})
+}
+
+// CreateEmpty makes v with an empty root.
+func (s *Service) CreateEmpty(ctx context.Context, pool string, v Volume) error {
+	return s.CreateFilled(ctx, pool, v, nil)
+}
+
+// CreateFilled makes v with what fill writes.
+func (s *Service) CreateFilled(ctx context.Context, pool string, v Volume, fill func(ctx context.Context, root string) error) error {
+	return s.make(ctx, pool, v, func(p Pool) error { return p.Create(ctx, v, fill) })
+}
+
+// Copy makes to as a copy of from, in the same pool.
+func (s *Service) Copy(ctx context.Context, pool string, from, to Volume) error {
+	return s.make(ctx, pool, to, func(p Pool) error {
+		c, ok := p.(Cloner)
+		if !ok {
+			return errs.Newf(errs.Unsupported, "storage pool %q cannot copy volumes", pool)
+		}
+		_, err := c.Clone(ctx, from, to)
+		return err
+	})
+}
+
+// make writes the record, then has the volume made; if that fails the record goes again.
+func (s *Service) make(ctx context.Context, pool string, v Volume, effect func(Pool) error) error {
+	p, err := s.pool(ctx, pool)
+	if err != nil {
+		return err
+	}
+	r := VolumeRecord{Pool: pool, Type: v.Type, Project: cmp.Or(v.Project, project.Default), Name: v.Name, ContentType: "filesystem",
+		Config: v.Config, Location: s.d.Location, CreatedAt: s.d.Now()}
+	if err := s.d.Store.Update(ctx, func(tx store.Tx) error { return insertVolume(tx, r) }); err != nil {
+		return err
+	}
+	err = effect(p)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, s.forget(context.WithoutCancel(ctx), r))
+}
+
+// insertVolume writes a volume's record unless its pool is on its way out.
+func insertVolume(tx store.Tx, r VolumeRecord) error {
+	p, err := Pools.Get(tx, r.Pool)
+	if err != nil {
+		return err
+	}
+	if p.Deleting {
+		return errs.Newf(errs.NotFound, "storage pool %q is being deleted", r.Pool)
+	}
+	return Volumes.Insert(tx, r)
+}
+
+func (s *Service) forget(ctx context.Context, r VolumeRecord) error {
+	return s.d.Store.Update(ctx, func(tx store.Tx) error { return Volumes.Delete(tx, Volumes.Key(r)) })
+}
+
+// Delete removes v and its record, in whatever state either is; a missing one, or a missing pool, is no error.
+func (s *Service) Delete(ctx context.Context, pool string, v Volume) error {
+	p, err := s.pool(ctx, pool)
+	if errs.Is(err, errs.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.Delete(ctx, v); err != nil {
+		return err
+	}
+	return s.forget(ctx, VolumeRecord{Pool: pool, Type: v.Type, Project: cmp.Or(v.Project, project.Default), Name: v.Name})
+}
+
+// Mount shows v's content.
+func (s *Service) Mount(ctx context.Context, pool string, v Volume) (Mounted, error) {
+	p, err := s.pool(ctx, pool)
+	if err != nil {
+		return Mounted{}, err
+	}
+	return p.Mount(ctx, v)
+}
+
+// Unmount undoes Mount; an unmounted volume is no error.
+func (s *Service) Unmount(ctx context.Context, pool string, v Volume) error {
+	p, err := s.pool(ctx, pool)
+	if err != nil {
+		return err
+	}
+	return p.Unmount(ctx, v)
+}
+
+// VolumeUsage is how many bytes v uses and may use; it fails with Unsupported where that cannot be known cheaply.
+func (s *Service) VolumeUsage(ctx context.Context, pool string, v Volume) (used, total int64, err error) {
+	p, err := s.pool(ctx, pool)
+	if err != nil {
+		return 0, 0, err
+	}
+	m, ok := p.(Measurer)
+	if !ok {
+		return 0, 0, errs.Newf(errs.Unsupported, "storage pool %q does not know what a volume uses", pool)
+	}
+	return m.VolumeUsage(ctx, v)
+}
+
+// Resize sets v's quota; it fails with Unsupported on a pool that has none.
+func (s *Service) Resize(ctx context.Context, pool string, v Volume, bytes int64) error {
+	p, err := s.pool(ctx, pool)
+	if err != nil {
+		return err
+	}
+	r, ok := p.(Resizer)
+	if !ok {
+		return errs.Newf(errs.Unsupported, "storage pool %q has no quotas: leave the size out, or use a pool with another driver", pool)
+	}
+	return r.Resize(ctx, v, bytes)
+}
+
+// order is how lists sort the types.
+var order = []VolumeType{ContainerVolume, ImageVolume, CustomVolume, VMVolume}
+
+// ListVolumes is a pool's volumes that a project sees, by type and name; typ "" is all types, all is all projects.
+func (s *Service) ListVolumes(ctx context.Context, pool, proj string, typ VolumeType, all bool) (out []api.StorageVolume, err error) {
+	if typ != "" && !slices.Contains(order, typ) {
+		return nil, errs.Newf(errs.Invalid, "storage volume type %q is unknown: it is container, virtual-machine, image or custom", typ)
+	}
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		out = nil
+		if _, err := Pools.Get(tx, pool); err != nil {
+			return err
+		}
+		owner, err := project.Owner(tx, proj, project.Volumes)
+		if err != nil {
+			return err
+		}
+		for r, err := range Volumes.All(tx, pool+"/") {
+			if err != nil {
+				return err
+			}
+			if (typ == "" || typ == r.Type) && (all || seen(r, proj, owner)) {
+				out = append(out, r.API())
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b api.StorageVolume) int {
+		return cmp.Or(cmp.Compare(slices.Index(order, VolumeType(a.Type)), slices.Index(order, VolumeType(b.Type))),
+			cmp.Compare(a.Name, b.Name), cmp.Compare(a.Project, b.Project))
+	})
+	return out, err
+}
+
+// seen tells whether a project sees a volume; owner is the one whose custom volumes it has.
+func seen(r VolumeRecord, proj, owner string) bool {
+	if r.Type == CustomVolume {
+		return r.Project == owner
+	}
+	return r.Project == proj
+}
+
+// GetVolume is one volume, with what If-Match guards.
+func (s *Service) GetVolume(ctx context.Context, pool, proj string, typ VolumeType, name string) (v api.StorageVolume, etag any, err error) {
+	all, err := s.ListVolumes(ctx, pool, proj, typ, false)
+	if err != nil {
+		return v, nil, err
+	}
+	for _, v := range all {
+		if v.Name == name {
+			return v, []any{v.Name, v.Type, v.Config}, nil
+		}
+	}
+	return v, nil, errs.Newf(errs.NotFound, "storage volume %q of type %q not found in storage pool %q", name, typ, pool)
+}
