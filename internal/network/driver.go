@@ -81,3 +81,9 @@ type Lease struct {
 type Leaser interface {
 	Leases(ctx context.Context, n Net) ([]Lease, error)
 }
+
+// Releaser is a Driver that can take back the addresses lent to machines that are gone.
+type Releaser interface {
+	// Release ends the leases of those hardware addresses; missing ones are no error.
+	Release(ctx context.Context, n Net, hwaddrs []string) error
+}

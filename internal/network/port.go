@@ -34,6 +34,7 @@ func (s *Service) Connect(ctx context.Context, proj, name string, p Port) (Link,
 			return Link{}, errs.As(errs.Unavailable, err)
 		}
 	}
+	s.arrive(r.Name, p.Hwaddr)
 	return driver.Connect(ctx, Net{Project: r.Project, Name: r.Name, Config: r.Config, Dir: s.dir(r.Name)}, p)
 }
 
@@ -45,6 +46,9 @@ func (s *Service) Disconnect(ctx context.Context, proj, name string, p Port, hos
 	}
 	if err != nil {
 		return err
+	}
+	if _, ok := driver.(Releaser); ok && p.Hwaddr != "" {
+		s.depart(r, p.Hwaddr)
 	}
 	return driver.Disconnect(ctx, Net{Project: r.Project, Name: r.Name, Config: r.Config, Dir: s.dir(r.Name)}, p, hostName)
 }

@@ -36,6 +36,8 @@ type Deps struct {
 	Dir string
 	// Instances is set by Use once it exists.
 	Instances Instances
+	// Warn, if set, is told of what went wrong while nobody waited for an answer.
+	Warn func(network string, err error)
 }
 
 // Service is the use cases of networks.
@@ -45,10 +47,13 @@ type Service struct {
 
 	mu   sync.Mutex
 	down map[string]error // name to why the network did not come up
+	left map[string]*departed
 }
 
 // New makes the service; it has no effects.
-func New(d Deps) *Service { return &Service{d: d, down: map[string]error{}} }
+func New(d Deps) *Service {
+	return &Service{d: d, down: map[string]error{}, left: map[string]*departed{}}
+}
 
 // Use tells the service who uses networks; it must be called before the first request.
 func (s *Service) Use(i Instances) { s.d.Instances = i }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lxd/api"
 	"lxd/internal/driver/network/fake"
@@ -420,4 +421,53 @@ type meddler struct {
 func (m *meddler) Down(ctx context.Context, n network.Net) error {
 	m.down()
 	return m.Driver.Down(ctx, n)
+}
+
+func TestReleaseOfWhatIsGone(t *testing.T) {
+	w := setup(t)
+	w.create(t, "lxdbr0", nil)
+	w.use(t, instance{Name: "stopped", Network: "lxdbr0"}) // has the MAC address that ends in 01
+	ports := map[string]network.Port{}
+	for _, end := range []string{"01", "02", "03"} {
+		p := network.Port{Project: "default", Instance: "c" + end, Device: "eth0", Hwaddr: "00:16:3e:00:00:" + end}
+		l, err := w.Connect(t.Context(), "default", "lxdbr0", p)
+		must(t, err)
+		must(t, w.Disconnect(t.Context(), "default", "lxdbr0", p, l.HostName))
+		ports[end] = p
+	}
+	if _, err := w.Connect(t.Context(), "default", "lxdbr0", ports["03"]); err != nil { // started again
+		t.Fatal(err)
+	}
+	boom := errors.New("boom")
+	w.driver.FailNext("Release", boom)
+	if err := w.Release(t.Context(), "default", "lxdbr0"); !errors.Is(err, boom) {
+		t.Error(err)
+	}
+	for range 2 {
+		must(t, w.Release(t.Context(), "default", "lxdbr0"))
+	}
+	if got := w.driver.Released(); !slices.Equal(got, []string{"00:16:3e:00:00:02"}) {
+		t.Error(got)
+	}
+	must(t, w.store.Update(t.Context(), func(tx store.Tx) error { return instances.Delete(tx, "default/stopped") }))
+	must(t, w.Release(t.Context(), "default", "lxdbr0"))
+	if got := w.driver.Released(); !slices.Equal(got, []string{"00:16:3e:00:00:02", "00:16:3e:00:00:01"}) {
+		t.Error(got)
+	}
+}
+
+func TestReleaseComesByItself(t *testing.T) {
+	w := setup(t)
+	w.create(t, "lxdbr0", nil)
+	p := network.Port{Project: "default", Instance: "c1", Device: "eth0", Hwaddr: "00:16:3e:00:00:07"}
+	l, err := w.Connect(t.Context(), "default", "lxdbr0", p)
+	must(t, err)
+	must(t, w.Disconnect(t.Context(), "default", "lxdbr0", p, l.HostName))
+	for range 100 {
+		if slices.Equal(w.driver.Released(), []string{p.Hwaddr}) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("not released:", w.driver.Released())
 }

@@ -141,3 +141,28 @@ func BenchmarkVeth(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+func TestTapGoesWithItsFile(t *testing.T) {
+	netns.Skip(t)
+	f, err := netlink.OpenTap("tap0")
+	must(t, err)
+	find(t, "tap0")
+	if _, err := netlink.OpenTap("tap0"); err == nil {
+		t.Error("a taken name was accepted")
+	}
+	must(t, f.Close())
+	if _, ok, err := netlink.Find("tap0"); ok || err != nil {
+		t.Error("the interface outlived its file", err)
+	}
+}
+
+func TestBridgeOf(t *testing.T) {
+	bridge(t)
+	b, err := netlink.BridgeOf("br0")
+	if err != nil || b.ID != "8000.00163eaabbcc" || b.STP || b.ForwardDelay == 0 {
+		t.Errorf("%+v %v", b, err)
+	}
+	if _, err := netlink.BridgeOf("lo"); err == nil {
+		t.Error("lo is no bridge")
+	}
+}

@@ -412,6 +412,40 @@ func TestUnusedSubnetAvoidsRoutes(t *testing.T) {
 	}
 }
 
+func TestRelease(t *testing.T) {
+	netns.Skip(t)
+	dir := stateDir(t)
+	d := driver(t, dir)
+	n := start(t, d, dir, network.Net{Name: "lxdbr0", Config: map[string]string{
+		"ipv4.address": "10.20.30.1/24", "ipv4.dhcp.ranges": "10.20.30.10-10.20.30.11", "ipv6.address": "none",
+	}})
+	var list []machine
+	for i, name := range []string{"a", "b"} { // both addresses that there are
+		m := join(t, d, n, network.Port{Instance: name, Hwaddr: fmt.Sprintf("00:16:3e:00:00:0%d", i)})
+		m.dhcp(t)
+		list = append(list, m)
+	}
+	must(t, d.Disconnect(t.Context(), n, list[0].port, list[0].link.HostName))
+	began := time.Now()
+	must(t, d.Release(t.Context(), n, []string{"00:16:3e:00:00:00", "00:16:3e:ff:ff:ff"}))
+	t.Logf("released in %v", time.Since(began).Round(time.Microsecond))
+	c := join(t, d, n, network.Port{Instance: "c", Hwaddr: "00:16:3e:00:00:0c"})
+	c.dhcp(t)
+	leases, err := d.Leases(t.Context(), n)
+	must(t, err)
+	var names []string
+	for _, l := range leases {
+		names = append(names, l.Hostname)
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, []string{"b", "c", "lxdbr0.gw"}) {
+		t.Error(names)
+	}
+	if got := sh(t, "ip -o link show type tun"); got != "" {
+		t.Error("left:", got)
+	}
+}
+
 func BenchmarkConnect(b *testing.B) {
 	dir, err := os.MkdirTemp("/var/tmp", "bridge")
 	if err != nil {

@@ -13,12 +13,14 @@ import (
 	"lxd/internal/schema"
 )
 
-// Driver implements network.Driver and network.Leaser.
+// Driver implements network.Driver, network.Leaser and network.Releaser.
 type Driver struct {
 	mu    sync.Mutex
 	nets  map[string]network.Net
 	ports map[string]string // host name to network
 	last  int
+	// released are the hardware addresses whose leases were taken back.
+	released []string
 	// fail holds what the next call of that name fails with.
 	fail map[string]error
 }
@@ -28,7 +30,7 @@ func New() *Driver {
 	return &Driver{nets: map[string]network.Net{}, ports: map[string]string{}, fail: map[string]error{}}
 }
 
-// FailNext makes the next call of a method ("Up", "Down", "Connect", "Disconnect") fail with err.
+// FailNext makes the next call of a method ("Up", "Down", "Connect", "Disconnect", "Release") fail with err.
 func (d *Driver) FailNext(method string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -158,6 +160,24 @@ func (d *Driver) Leases(_ context.Context, n network.Net) ([]network.Lease, erro
 		}
 	}
 	return list, nil
+}
+
+// Release implements network.Releaser.
+func (d *Driver) Release(_ context.Context, _ network.Net, hwaddrs []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.failing("Release"); err != nil {
+		return err
+	}
+	d.released = append(d.released, hwaddrs...)
+	return nil
+}
+
+// Released lists the hardware addresses whose leases were taken back, in order.
+func (d *Driver) Released() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.released)
 }
 
 func (d *Driver) failing(method string) error {
