@@ -3,7 +3,7 @@
  *   3  a SOCK_SEQPACKET socket for reports
  *   4  a pidfd of the container's init, so that a reused pid can not be meant
  *   5  a file (memfd) with the request: NUL-terminated strings, see read_request
- * and gets these reports, one message each:
+ * and gets these reports, one message each, the first two in any order:
  *   "P<pid>"   with a descriptor, a pidfd of the program
  *   "R"        the program is about to be run with everything set up; with a terminal, its controlling side comes along
  *   "E<text>"  it could not be set up; no more follows
@@ -387,6 +387,8 @@ static _Noreturn void inside(const struct request *r, const struct host *h)
 	if (setresgid(r->gid, r->gid, r->gid) < 0 || setresuid(r->uid, r->uid, r->uid) < 0)
 		refuse("the user or group is not one of the container's", errno);
 	prctl(PR_SET_DUMPABLE, 0);
+	/* a program whose end nobody can learn of any more is not wanted */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (send_fds(report_fd, "R", 1, &master, r->terminal ? 1 : 0) < 0)
 		_exit(1);
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);

@@ -45,6 +45,7 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		{"bad plan", badPlan},
 		{"reattach", reattach},
 		{"reattach to the ended", reattachEnded},
+		{"reattach to an earlier run", reattachOther},
 		{"reap", reap},
 		{"exit codes", exitCodes},
 		{"streams", streams},
@@ -288,6 +289,22 @@ func reattachEnded(t *testing.T, s Subject) {
 	if _, err := s.Again(t).Reattach(deadline(t), h); !errs.Is(err, errs.NotFound) {
 		t.Fatalf("another process of that number: %v", err)
 	}
+}
+
+func reattachOther(t *testing.T, s Subject) {
+	m, p := s.start(t)
+	old := m.Handle()
+	if err := m.Kill(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.Driver.Start(deadline(t), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Again(t).Reattach(deadline(t), old); !errs.Is(err, errs.NotFound) {
+		t.Fatalf("an earlier run of the machine: %v", err)
+	}
+	status(t, m, machine.Running)
 }
 
 func reap(t *testing.T, s Subject) {

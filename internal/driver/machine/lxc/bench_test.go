@@ -4,14 +4,17 @@ package lxc_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"lxd/internal/driver/machine/lxc"
 	"lxd/internal/machine"
 )
 
@@ -43,6 +46,53 @@ func TestTimes(t *testing.T) {
 	if median(starts) > 500*time.Millisecond || median(kills) > time.Second || median(execs) > 100*time.Millisecond || memory > 1024 {
 		t.Error("far slower or larger than it should be")
 	}
+}
+
+// TestManyAtOnce starts and ends many containers side by side, over the same root.
+func TestManyAtOnce(t *testing.T) {
+	d, base := driver(t), plan(t)
+	const count, width = 30, 6
+	begin := time.Now()
+	slots, failed := make(chan struct{}, width), make(chan error, count)
+	for i := range count {
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots }()
+			failed <- live(t, d, base, fmt.Sprintf("t1-%d", i))
+		}()
+	}
+	for range count {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d in %v", count, time.Since(begin))
+	if left, _ := filepath.Glob("/sys/fs/cgroup/*/lxc.*.t1-*"); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+// live starts a container, runs something in it and ends it.
+func live(t *testing.T, d *lxc.Driver, p machine.Plan, id string) error {
+	dir := filepath.Join(filepath.Dir(p.RunDir), id)
+	p.ID, p.RunDir, p.LogDir = id, dir, dir
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return err
+	}
+	m, err := d.Start(t.Context(), p)
+	if err != nil {
+		return err
+	}
+	proc, err := m.Exec(t.Context(), machine.Command{Args: []string{"/bin/true"}})
+	if err != nil {
+		return errors.Join(err, m.Kill(t.Context()))
+	}
+	code, err := proc.Wait(t.Context())
+	if code != 0 && err == nil {
+		state, e := m.Status(t.Context())
+		err = fmt.Errorf("exit code %d, the machine is %d (%v)", code, state, e)
+	}
+	return errors.Join(err, m.Kill(t.Context()))
 }
 
 func median(d []time.Duration) time.Duration {

@@ -59,17 +59,25 @@ func (d *Driver) hold(h machine.Handle) (machine.Machine, error) {
 		return nil, err
 	}
 	if !ok { // it is just ending
-		<-c.monitor.Done()
+		c.tidied()
 		return c.ended()
 	}
 	go c.watch()
 	return c, nil
 }
 
-// ended tidies up after a container that ended while nobody watched.
+// ended tidies up after a container that ended while nobody watched. If something of its name runs after all, it is not the one that
+// was meant, and is left alone.
 func (c *container) ended() (machine.Machine, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), killTime)
 	defer cancel()
+	others, err := c.group.PIDs()
+	if err != nil {
+		return nil, err
+	}
+	if len(others) > 0 {
+		return nil, errs.Newf(errs.NotFound, "machine %s does not run, but another in its place does", c.handle.ID)
+	}
 	if err := c.finish(ctx); err != nil {
 		return nil, err
 	}
@@ -84,16 +92,21 @@ func (c *container) ended() (machine.Machine, error) {
 func (c *container) watch() {
 	defer close(c.done)
 	<-c.init.Done()
-	t := time.NewTimer(tidyTime)
-	defer t.Stop()
-	select {
-	case <-c.monitor.Done():
-	case <-t.C: // what it leaves, finish removes
-	}
+	c.tidied()
 	ctx, cancel := context.WithTimeout(context.Background(), killTime)
 	defer cancel()
 	// What cannot be removed now is no reason to call the machine running; the next start or Reap meets it again.
 	_ = c.finish(ctx)
+}
+
+// tidied waits until the monitor has tidied up. What it leaves if it takes too long, finish removes.
+func (c *container) tidied() {
+	t := time.NewTimer(tidyTime)
+	defer t.Stop()
+	select {
+	case <-c.monitor.Done():
+	case <-t.C:
+	}
 }
 
 // finish reads how the container ended and removes what is left of it.

@@ -107,7 +107,10 @@ func (d *Driver) Start(ctx context.Context, p machine.Plan) (m machine.Machine, 
 		u.Add("processes of "+p.ID, func(ctx context.Context) error { return d.end(ctx, p.ID, p.RunDir) })
 		return nil, err
 	}
-	return d.hold(h)
+	if m, err = d.hold(h); errs.Is(err, errs.NotFound) {
+		return nil, errs.Newf(errs.Internal, "container %s ended as soon as it had been started: see %s", p.Name, filepath.Join(p.LogDir, "console.log"))
+	}
+	return m, err
 }
 
 // Reattach holds a container that was started by an earlier daemon. One that has ended asking for a restart is returned as ended, so

@@ -137,14 +137,15 @@ func outside(text string, id int64) int {
 	return -1
 }
 
-// await reads the helper's reports until the program is about to run.
+// await reads the helper's reports until the program is known and about to run; the two reports come in any order, since they are
+// from two processes.
 func (p *process) await(ctx context.Context, sock *net.UnixConn) error {
 	stop := context.AfterFunc(ctx, func() { _ = sock.SetReadDeadline(time.Now()) })
 	defer stop()
 	if err := sock.SetReadDeadline(time.Now().Add(execTime)); err != nil {
 		return err
 	}
-	for {
+	for ready := false; !ready || p.fd == nil; {
 		text, fds, err := receive(sock)
 		switch {
 		case ctx.Err() != nil:
@@ -163,13 +164,14 @@ func (p *process) await(ctx context.Context, sock *net.UnixConn) error {
 			if len(fds) > 0 {
 				p.terminal = fds[0]
 			}
-			return nil
+			ready = true
 		case 'I':
 			return errs.Newf(errs.Invalid, "%s", text[1:])
 		default:
 			return fmt.Errorf("run the command: %s", text[1:])
 		}
 	}
+	return nil
 }
 
 func (p *process) born(pid string, fds []*os.File) (err error) {

@@ -155,6 +155,17 @@ func TestIDMapped(t *testing.T) {
 	})
 }
 
+func TestPrivileged(t *testing.T) {
+	machinetest.Run(t, func(t *testing.T) machinetest.Subject {
+		return machinetest.Subject{Driver: driver(t), Plan: func(t *testing.T) machine.Plan {
+			p := plan(t)
+			rootfsOwner(t, p.Root)
+			p.IDMap, p.RootShifted = nil, false
+			return p
+		}, Again: func(t *testing.T) machine.Driver { return driver(t) }}
+	})
+}
+
 func rootfsOwner(t *testing.T, root string) {
 	t.Helper()
 	must(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
