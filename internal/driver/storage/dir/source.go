@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"lxd/internal/errs"
 	"lxd/internal/host/mount"
 )
@@ -123,6 +125,9 @@ func (s source) show() error {
 
 func readMark(dir string) (m mark, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, marker))
+	if errors.Is(err, unix.ENOTDIR) {
+		err = os.ErrNotExist
+	}
 	if err != nil {
 		return m, err
 	}
