@@ -28,6 +28,8 @@ type Env struct {
 	InstanceConfig Config
 	// Running tells whether the device is for a start or hot-plug.
 	Running bool
+	// Leaving tells that the device is only to be detached: what could not work any more today is no error then.
+	Leaving bool
 }
 
 // Device is one device of one instance.

@@ -87,6 +87,9 @@ func (n *nic) parse(ctx context.Context, k *schema.Schema, cfg device.Config, sa
 	if n.name == "" && interfaceName(n.env.Name) == nil {
 		n.name = n.env.Name
 	}
+	if n.env.Leaving {
+		return nil // its network may have changed under it
+	}
 	return n.check(ctx, cfg)
 }
 
