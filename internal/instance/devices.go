@@ -82,11 +82,11 @@ func checkDeviceName(name string) error {
 }
 
 // build makes the devices of a view, in order of name, without effects.
-func (s *Service) build(ctx context.Context, v view, running bool) ([]named, error) {
+func (s *Service) build(ctx context.Context, v view) ([]named, error) {
 	var all []error
 	var out []named
 	for _, name := range slices.Sorted(maps.Keys(v.devices)) {
-		d, err := s.buildOne(ctx, v, name, running)
+		d, err := s.buildOne(ctx, v, name, device.Env{})
 		if err != nil {
 			all = append(all, fmt.Errorf("device %q: %w", name, err))
 			continue
@@ -102,12 +102,12 @@ type named struct {
 	device.Device
 }
 
-func (s *Service) buildOne(ctx context.Context, v view, name string, running bool) (device.Device, error) {
+func (s *Service) buildOne(ctx context.Context, v view, name string, env device.Env) (device.Device, error) {
 	k, err := s.kind(v.devices[name])
 	if err != nil {
 		return nil, err
 	}
-	env := device.Env{Project: v.Project, Instance: v.Name, Name: name, InstanceConfig: v.config, Running: running}
+	env.Project, env.Instance, env.Name, env.InstanceConfig = v.Project, v.Name, name, v.config
 	return k.New(ctx, env, v.devices[name])
 }
 

@@ -65,10 +65,12 @@ type Deps struct {
 	Machine machine.Driver
 	Volumes Volumes
 	Images  Images
+	// Networks may be nil.
+	Networks Networks
 	// Kinds are the kinds of devices, those without Subtype before those with.
 	Kinds []device.Kind
 	Host  Host
-	// Location is the name of this member.
+	// Location is the name of this member; "" when it is not in a cluster.
 	Location string
 	// Announce publishes an event.Change that no record goes with; nil is no one.
 	Announce func(any)
@@ -86,6 +88,7 @@ type Service struct {
 	live  live
 	shown fragments
 	cpus  cpus
+	stale stale
 	// closing is set once the server stops: machines that end from then on are not started again.
 	closing chan struct{}
 	once    sync.Once

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lxd/api"
+	"lxd/internal/device"
 	"lxd/internal/errs"
 	"lxd/internal/store"
 )
@@ -71,7 +72,7 @@ func (s *Service) release(ctx context.Context, v view) error {
 	}
 	var failures []error
 	for name := range as.devices {
-		d, err := s.buildOne(ctx, as, name, false)
+		d, err := s.buildOne(ctx, as, name, device.Env{Leaving: true})
 		if err == nil {
 			err = d.Detach(ctx)
 		}

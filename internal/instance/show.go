@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"iter"
@@ -17,7 +18,7 @@ import (
 func (v view) api(status api.StatusCode) api.Instance {
 	a := api.Instance{
 		Name: v.Name, Description: v.Description, Status: status.String(), StatusCode: status, CreatedAt: v.CreatedAt,
-		LastUsedAt: v.LastUsedAt, Location: v.Location, Type: string(v.Type), Project: v.Project, Architecture: v.Architecture,
+		LastUsedAt: v.LastUsedAt, Location: cmp.Or(v.Location, "none"), Type: string(v.Type), Project: v.Project, Architecture: v.Architecture,
 		Ephemeral: v.Ephemeral, Stateful: v.Stateful, Profiles: v.Profiles, Config: v.Config, Devices: v.Devices,
 		ExpandedConfig: v.config, ExpandedDevices: v.devices,
 	}
@@ -209,20 +210,27 @@ func (p *profiles) get(key string) found {
 
 // shownOf finds the kept fragment of a record; its view is composed only if something needs it.
 func (s *Service) shownOf(known *profiles, r Record, e store.Entry) (*Shown, error) {
-	v := view{Record: r, rev: e.Rev}
-	layers := make([]profile.Record, 0, len(r.Profiles))
-	for _, name := range r.Profiles {
-		f := known.get(profile.Key(r.ProfileProject, name))
-		if f.err != nil {
-			return nil, f.err
-		}
-		layers, v.rev = append(layers, f.r), max(v.rev, f.rev)
+	v, err := known.view(r, e)
+	if err != nil {
+		return nil, err
 	}
 	sh := &Shown{s: s, v: v, code: s.status(e.Key)}
 	sh.kept = s.shown.of(v, sh.code)
 	sh.URL = sh.kept.url
-	sh.v.layers = layers
 	return sh, nil
+}
+
+// view is that of a record, not expanded yet.
+func (p *profiles) view(r Record, e store.Entry) (view, error) {
+	v := view{Record: r, rev: e.Rev, layers: make([]profile.Record, 0, len(r.Profiles))}
+	for _, name := range r.Profiles {
+		f := p.get(profile.Key(r.ProfileProject, name))
+		if f.err != nil {
+			return view{}, f.err
+		}
+		v.layers, v.rev = append(v.layers, f.r), max(v.rev, f.rev)
+	}
+	return v, nil
 }
 
 // Value is the instance as api.Instance, or as api.InstanceFull at depth 2 and more.

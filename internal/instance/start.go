@@ -77,7 +77,7 @@ func (l *launch) prepare(ctx context.Context, key string) error {
 	}
 	l.volatile = hwaddrs(v)
 	l.v = v.withVolatile(l.volatile)
-	if l.devices, err = l.s.build(ctx, l.v, false); err != nil {
+	if l.devices, err = l.s.build(ctx, l.v); err != nil {
 		return err
 	}
 	set := l.s.cpus.assign(key, l.v.config["limits.cpu"], l.s.d.Host.CPUs)

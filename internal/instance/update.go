@@ -85,6 +85,9 @@ func (s *Service) update(ctx context.Context, key string, put api.InstancePut) e
 	if err := s.write(ctx, old, next); err != nil {
 		return err
 	}
+	if now, err := s.viewByKey(ctx, key); err == nil {
+		s.portsChanged(old.NetworkProject, append(old.nics(), now.nics()...))
+	}
 	if err := s.tune(ctx, key); err != nil {
 		back := func(tx store.Tx) error { return Collection.Put(tx, old.Record) }
 		return errors.Join(err, s.d.Store.Update(context.WithoutCancel(ctx), back))

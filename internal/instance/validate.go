@@ -57,7 +57,7 @@ func (s *Service) checkView(ctx context.Context, v view) error {
 	if rootDevice(v.devices) == "" {
 		return errNoRoot()
 	}
-	_, err := s.build(ctx, v, false)
+	_, err := s.build(ctx, v)
 	return err
 }
 
