@@ -275,14 +275,18 @@ func TestTerminalIsTheContainers(t *testing.T) {
 	tty := p.Terminal()
 	defer tty.Close()
 	must(t, tty.SetDeadline(time.Now().Add(10*time.Second)))
+	got := ""
 	read := func(want string) {
 		t.Helper()
-		var got strings.Builder
-		for buf := make([]byte, 100); !strings.Contains(got.String(), want); {
+		for buf := make([]byte, 100); ; {
+			if _, rest, ok := strings.Cut(got, want); ok {
+				got = rest
+				return
+			}
 			n, err := tty.Read(buf)
-			got.Write(buf[:n])
+			got += string(buf[:n])
 			if err != nil {
-				t.Fatalf("%q: %v, want %q", got.String(), err, want)
+				t.Fatalf("%q: %v, want %q", got, err, want)
 			}
 		}
 	}
