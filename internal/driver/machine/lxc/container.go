@@ -135,7 +135,7 @@ func (c *container) Status(context.Context) (machine.Status, error) {
 	}
 	frozen, err := c.group.Frozen()
 	switch {
-	case c.over() || errors.Is(err, os.ErrNotExist):
+	case c.over() || err != nil && gone(err) == nil:
 		return machine.Stopped, nil
 	case err != nil:
 		return machine.Stopped, err

@@ -377,8 +377,9 @@ func reasons(path string) string {
 	return ""
 }
 
+// gone makes an error about something that is gone no error; of an open file of a control group the kernel says ENODEV.
 func gone(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
 	return err
