@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lxd/api"
+	"lxd/client"
+	"lxd/internal/cli/render"
+)
+
+func operationCommand(a *App) *cobra.Command {
+	return branch("operation", "List, show and delete background operations", operationDelete(a), operationList(a), operationShow(a))
+}
+
+func operationDelete(a *App) *cobra.Command {
+	return a.leaf(spec{use: "delete [<remote>:]<operation>", aliases: []string{"cancel", "rm"}, short: "Delete background operations (will attempt to cancel)",
+		least: 1, most: 1, complete: a.completeNames("operations"),
+		run: func(args []string) error {
+			server, id, err := a.parse(args[0])
+			if err != nil {
+				return err
+			}
+			if err := server.Apply(a.ctx, remove, client.Path("operations", id), nil, ""); err != nil {
+				return err
+			}
+			a.say("Operation %s deleted", id)
+			return nil
+		}})
+}
+
+func operationShow(a *App) *cobra.Command {
+	return a.leaf(spec{use: "show [<remote>:]<operation>", short: "Show details on a background operation", least: 1, most: 1,
+		complete: a.completeNames("operations"),
+		example:  "lxc operation show 344a79e4-d88a-45bf-9c39-c72c26f6ab8a",
+		run: func(args []string) error {
+			server, id, err := a.parse(args[0])
+			if err != nil {
+				return err
+			}
+			op, err := server.Operation(a.ctx, id)
+			if err != nil {
+				return err
+			}
+			return render.YAML(a.Out, op.Operation)
+		}})
+}
+
+func operationList(a *App) *cobra.Command {
+	var all bool
+	var shape *string
+	cmd := a.leaf(spec{use: "list [<remote>:]", aliases: []string{"ls"}, short: "List background operations", most: 1,
+		run: func(args []string) error {
+			server, _, err := a.remoteArg(args, 0)
+			if err != nil {
+				return err
+			}
+			path := recursive("/1.0/operations")
+			if all {
+				path = query(path, "all-projects", "true")
+			}
+			var byStatus map[string][]api.Operation
+			if _, err := server.Get(a.ctx, path, &byStatus); err != nil {
+				return err
+			}
+			ops := []api.Operation{}
+			for _, some := range byStatus {
+				ops = append(ops, some...)
+			}
+			return a.printOperations(ops, *shape)
+		}})
+	cmd.Flags().BoolVar(&all, "all-projects", false, "List operations from all projects")
+	shape = format(cmd)
+	return cmd
+}
+
+func (a *App) printOperations(ops []api.Operation, shape string) error {
+	letters := "itdsCc"
+	if slices.ContainsFunc(ops, func(o api.Operation) bool { return o.Location != "" && o.Location != "none" }) {
+		letters += "L"
+	}
+	cols, err := pick(letters, []column[api.Operation]{
+		{'i', "ID", func(o *api.Operation) string { return o.ID }},
+		{'t', "TYPE", func(o *api.Operation) string { return strings.ToUpper(o.Class) }},
+		{'d', "DESCRIPTION", func(o *api.Operation) string { return o.Description }},
+		{'s', "STATUS", func(o *api.Operation) string { return strings.ToUpper(o.Status) }},
+		{'C', "CANCELABLE", func(o *api.Operation) string { return yesNo(o.MayCancel) }},
+		{'c', "CREATED", func(o *api.Operation) string { return render.Time(o.CreatedAt) }},
+		{'L', "LOCATION", func(o *api.Operation) string { return o.Location }},
+	})
+	if err != nil {
+		return err
+	}
+	header, rows := layOut(cols, ops)
+	return a.list(shape, header, rows, ops)
+}
