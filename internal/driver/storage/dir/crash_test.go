@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lxd/internal/driver/storage/dir"
 	"lxd/internal/host/mount"
 	"lxd/internal/storage"
@@ -213,7 +215,12 @@ func TestDamagedStateDoesNotKeepAVolume(t *testing.T) {
 	if err := b.Create(t.Context(), instance("c1"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(b.dir, "containers/c1/volume.json"), []byte("{"), 0o600); err != nil {
+	path := filepath.Join(b.dir, "containers/c1")
+	if err := os.WriteFile(filepath.Join(path, "volume.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.mounted(t, instance("c1")) // as after a loss of power: the folder knows as well
+	if err := unix.Removexattr(path, "trusted.lxd.volume"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Mount(t.Context(), instance("c1")); err == nil || !strings.Contains(err.Error(), "damaged") {
