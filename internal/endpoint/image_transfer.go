@@ -1,0 +1,139 @@
+package endpoint
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/image"
+	"lxd/internal/op"
+	"lxd/internal/rest"
+)
+
+// Starter runs work and answers with its operation, as rest.Server does.
+type Starter interface {
+	Start(w http.ResponseWriter, c *rest.Call, spec op.Spec) error
+}
+
+// wishMax is the most that a request to make an image may hold, unlike an upload.
+const wishMax = 1 << 20
+
+// create takes a request in JSON, or else the image itself: whatever the type says, no image begins with a brace.
+func (h images) create(w http.ResponseWriter, c *rest.Call) error {
+	body := bufio.NewReader(c.Body)
+	first, err := firstByte(body)
+	if err != nil {
+		return errs.Newf(errs.Invalid, "request body is empty: send an image, or a JSON object: %w", err)
+	}
+	isJSON := strings.HasPrefix(c.Header.Get("Content-Type"), "application/json")
+	if isJSON || first == '{' {
+		return h.request(w, c, body)
+	}
+	c.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, c.Body}
+	up, err := h.svc.Receive(c.Request)
+	if err != nil {
+		return err
+	}
+	spec, err := h.svc.Import(c.Context(), c.Project, up)
+	if err == nil {
+		err = h.start.Start(w, c, spec)
+	}
+	if err != nil {
+		up.Discard()
+	}
+	return err
+}
+
+// firstByte finds the first byte that is not white space, without taking anything away.
+func firstByte(r *bufio.Reader) (byte, error) {
+	head, err := r.Peek(1)
+	for n := 1; err == nil && n < 1024; n++ {
+		if b := head[n-1]; !strings.ContainsRune(" \t\r\n", rune(b)) {
+			return b, nil
+		}
+		head, err = r.Peek(n + 1)
+	}
+	return 0, err
+}
+
+func (h images) request(w http.ResponseWriter, c *rest.Call, body io.Reader) error {
+	b, err := io.ReadAll(io.LimitReader(body, wishMax+1))
+	if err != nil {
+		return errs.Newf(errs.Invalid, "request body: %w", err)
+	}
+	if len(b) > wishMax {
+		return errs.Newf(errs.Invalid, "request body is larger than %d MiB", wishMax>>20)
+	}
+	var post api.ImagesPost
+	if err := json.NewDecoder(bytes.NewReader(b)).Decode(&post); err != nil {
+		return errs.Newf(errs.Invalid, "request body: %w", err)
+	}
+	spec, err := h.svc.Create(c.Context(), c.Project, post)
+	if err != nil {
+		return err
+	}
+	return h.start.Start(w, c, spec)
+}
+
+// export sends the files of an image: one with ranges, or two as parts of a form.
+func (h images) export(w http.ResponseWriter, c *rest.Call) error {
+	fingerprint := c.PathValue("fingerprint")
+	img, _, err := h.svc.Get(c.Context(), c.Project, fingerprint)
+	if err == nil && !sees(c, img) {
+		err = h.svc.Admit(c.Context(), c.Project, img.Fingerprint, c.Param("secret"), c.Method == http.MethodGet)
+	}
+	if err != nil {
+		return err
+	}
+	parts, err := h.svc.Export(c.Context(), c.Project, img.Fingerprint)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, p := range parts {
+			_ = p.Close() // opened for reading: nothing can be lost
+		}
+	}()
+	if len(parts) == 1 {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("Content-Disposition", "inline;filename="+parts[0].Filename)
+		http.ServeContent(w, c.Request, "", time.Time{}, parts[0].File)
+		return nil
+	}
+	sendParts(w, c, parts)
+	return nil
+}
+
+// sendParts sends a split image. Once it has begun, a failure can only be told by ending the answer early.
+func sendParts(w http.ResponseWriter, c *rest.Call, parts []image.Part) {
+	form := multipart.NewWriter(w)
+	w.Header().Set("Content-Type", form.FormDataContentType())
+	if c.Method == http.MethodHead {
+		return
+	}
+	for _, p := range parts {
+		out, err := form.CreatePart(textproto.MIMEHeader{
+			"Content-Disposition": {fmt.Sprintf("form-data; name=%q; filename=%q", p.Name, p.Filename)},
+			"Content-Type":        {"application/octet-stream"},
+		})
+		if err == nil {
+			_, err = io.Copy(out, p.File)
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client must not take the part for the whole
+		}
+	}
+	_ = form.Close() // a client that went away needs no end
+}

@@ -1,0 +1,90 @@
+package endpoint
+
+import (
+	"context"
+	"iter"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/image"
+	"lxd/internal/op"
+	"lxd/internal/project"
+	"lxd/internal/rest"
+)
+
+// Images is the routes of /1.0/images. Public images can be seen and fetched by anyone.
+func Images(svc *image.Service, start Starter) []rest.Route {
+	h := images{svc, start}
+	const one = "/1.0/images/{fingerprint}"
+	canEdit := auth.Can("image", "can_edit")
+	edit := rest.Editor[api.ImagePut]{Load: h.load, Save: h.save}
+	return append([]rest.Route{
+		rest.List("GET /1.0/images", auth.Public, h.list),
+		rest.Raw("POST /1.0/images", auth.Can("project", "can_create_images"), h.create),
+		rest.Get("GET "+one, auth.Public, h.get),
+		rest.Async("DELETE "+one, auth.Can("image", "can_delete"), h.remove),
+		rest.Raw("GET "+one+"/export", auth.Public, h.export),
+		rest.Raw("HEAD "+one+"/export", auth.Public, h.export),
+		rest.Async("POST "+one+"/export", canEdit, h.push),
+		rest.Async("POST "+one+"/refresh", canEdit, h.refresh),
+		rest.Async("POST "+one+"/secret", canEdit, h.secret),
+	}, rest.Edit(one, canEdit, edit)...)
+}
+
+type images struct {
+	svc   *image.Service
+	start Starter
+}
+
+// sees tells whether the caller may view an image without knowing a secret.
+func sees(c *rest.Call, img api.Image) bool {
+	o := auth.Object{Entity: "image", Project: img.Project, URL: project.URL("", "images", img.Fingerprint)}
+	return img.Public || c.Caller.Trusted() && auth.Can("image", "can_view").Sees(c.Caller, o)
+}
+
+func (h images) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Image], error] {
+	all, err := h.svc.List(ctx, c.Project, c.AllProjects)
+	shown := all[:0]
+	for _, img := range all {
+		if sees(c, img) {
+			shown = append(shown, img)
+		}
+	}
+	return items(shown, err, func(i api.Image) string { return project.URL("", "images", i.Fingerprint) })
+}
+
+func (h images) get(ctx context.Context, c *rest.Call) (api.Image, any, error) {
+	img, etag, err := h.svc.Get(ctx, c.Project, c.PathValue("fingerprint"))
+	if err != nil || sees(c, img) {
+		return img, etag, err
+	}
+	if err := h.svc.Admit(ctx, c.Project, img.Fingerprint, c.Param("secret"), false); err != nil {
+		return api.Image{}, nil, err
+	}
+	return img, etag, nil
+}
+
+func (h images) load(ctx context.Context, c *rest.Call) (api.ImagePut, any, error) {
+	img, etag, err := h.svc.Get(ctx, c.Project, c.PathValue("fingerprint"))
+	return img.Writable(), etag, err
+}
+
+func (h images) save(ctx context.Context, c *rest.Call, next api.ImagePut) error {
+	return h.svc.Update(ctx, c.Project, c.PathValue("fingerprint"), next)
+}
+
+func (h images) remove(ctx context.Context, c *rest.Call, _ rest.None) (op.Spec, error) {
+	return h.svc.Delete(ctx, c.Project, c.PathValue("fingerprint"))
+}
+
+func (h images) refresh(ctx context.Context, c *rest.Call, _ rest.None) (op.Spec, error) {
+	return h.svc.Refresh(ctx, c.Project, c.PathValue("fingerprint"))
+}
+
+func (h images) secret(ctx context.Context, c *rest.Call, _ rest.None) (op.Spec, error) {
+	return h.svc.Secret(ctx, c.Project, c.PathValue("fingerprint"))
+}
+
+func (h images) push(ctx context.Context, c *rest.Call, _ api.ImageExportPost) (op.Spec, error) {
+	return h.svc.Push(ctx, c.Project, c.PathValue("fingerprint"))
+}

@@ -1,0 +1,191 @@
+package image
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/op"
+	"lxd/internal/profile"
+	"lxd/internal/project"
+	"lxd/internal/store"
+)
+
+// Volumes is what images need of storage.
+type Volumes interface {
+	// DeleteImage removes the volumes that pools keep of an image. One that instances depend on goes with the last of them. That there
+	// is none is no error.
+	DeleteImage(ctx context.Context, fingerprint string) error
+}
+
+// Deps is what the service needs.
+type Deps struct {
+	Store store.Store
+	// Volumes is set by Use once it exists.
+	Volumes Volumes
+	// Dir is the folder of the image files; Tmp holds uploads, is on the same file system, and is emptied at every start.
+	Dir, Tmp string
+}
+
+// Service is the use cases of images.
+type Service struct {
+	d       Deps
+	secrets secrets
+	reading reading
+}
+
+// New makes the service; it has no effects.
+func New(d Deps) *Service {
+	return &Service{d: d, reading: reading{cond: sync.NewCond(new(sync.Mutex))}}
+}
+
+// Use tells the service who keeps the volumes of images; it must be called before the first request.
+func (s *Service) Use(v Volumes) { s.d.Volumes = v }
+
+// Start makes the folders and says who recovers operations on images.
+func (s *Service) Start(m *op.Manager) error {
+	for _, dir := range []string{s.d.Dir, s.d.Tmp} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	m.Register(importKind, s.recoverImport)
+	m.Register(deleteKind, s.recoverDelete)
+	return nil
+}
+
+// metaFile and rootFile are where the files of an image lie. A fingerprint never reaches them unchecked.
+func (s *Service) metaFile(fingerprint string) string { return filepath.Join(s.d.Dir, fingerprint) }
+func (s *Service) rootFile(fingerprint string) string { return s.metaFile(fingerprint) + ".rootfs" }
+
+// view runs fn with the project whose images proj sees.
+func (s *Service) view(ctx context.Context, proj string, fn func(tx store.Tx, owner string) error) error {
+	return s.d.Store.View(ctx, owned(proj, fn))
+}
+
+func (s *Service) update(ctx context.Context, proj string, fn func(tx store.Tx, owner string) error) error {
+	return s.d.Store.Update(ctx, owned(proj, fn))
+}
+
+func owned(proj string, fn func(tx store.Tx, owner string) error) func(store.Tx) error {
+	return func(tx store.Tx) error {
+		owner, err := project.Owner(tx, proj, project.Images)
+		if err != nil {
+			return err
+		}
+		return fn(tx, owner)
+	}
+}
+
+// List loads the images that a project sees, or those of all projects, in order of project and fingerprint.
+func (s *Service) List(ctx context.Context, proj string, all bool) (out []api.Image, err error) {
+	err = s.view(ctx, proj, func(tx store.Tx, owner string) error {
+		prefix := owner + "/"
+		if all {
+			prefix = ""
+		}
+		for r, err := range Collection.All(tx, prefix) {
+			if err != nil {
+				return err
+			}
+			out = append(out, r.API(tx))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Get loads the image whose fingerprint begins with prefix, and what If-Match guards of it.
+func (s *Service) Get(ctx context.Context, proj, prefix string) (img api.Image, etag any, err error) {
+	err = s.view(ctx, proj, func(tx store.Tx, owner string) error {
+		r, err := find(tx, owner, prefix)
+		if err == nil {
+			img, etag = r.API(tx), r.ETag()
+		}
+		return err
+	})
+	return img, etag, err
+}
+
+// Resolve finds the image that an alias or the beginning of a fingerprint names.
+func (s *Service) Resolve(ctx context.Context, proj, ref string) (img api.Image, err error) {
+	err = s.view(ctx, proj, func(tx store.Tx, owner string) error {
+		r, err := resolve(tx, owner, ref)
+		if err == nil {
+			img = r.API(tx)
+		}
+		return err
+	})
+	return img, err
+}
+
+func resolve(tx store.Tx, owner, ref string) (Record, error) {
+	if a, err := Aliases.Get(tx, Key(owner, ref)); err == nil {
+		return Collection.Get(tx, Key(owner, a.Target))
+	}
+	if CheckPrefix(ref) != nil {
+		return Record{}, errs.Newf(errs.NotFound, "image %q not found: it is neither an alias nor a fingerprint in project %q", ref, owner)
+	}
+	return find(tx, owner, ref)
+}
+
+// Update replaces what can be changed of an image.
+func (s *Service) Update(ctx context.Context, proj, prefix string, put api.ImagePut) error {
+	return s.update(ctx, proj, func(tx store.Tx, owner string) error {
+		r, err := find(tx, owner, prefix)
+		if err != nil {
+			return err
+		}
+		profiles := r.Profiles
+		if put.Profiles != nil {
+			profiles = slices.Clone(put.Profiles)
+		}
+		if err := checkProfiles(tx, proj, profiles); err != nil {
+			return err
+		}
+		tx.Announce(r.change(api.LifecycleImageUpdated))
+		return Collection.Modify(tx, Key(owner, r.Fingerprint), func(r *Record) error {
+			r.Public, r.AutoUpdate, r.Properties = put.Public, put.AutoUpdate, put.Properties
+			r.ExpiresAt, r.Profiles = put.ExpiresAt, profiles
+			return nil
+		})
+	})
+}
+
+// checkProfiles fails with Invalid and names each profile that does not exist.
+func checkProfiles(tx store.Tx, proj string, names []string) error {
+	owner, err := project.Owner(tx, proj, project.Profiles)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, name := range names {
+		if !profile.Collection.Has(tx, profile.Key(owner, name)) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return errs.Newf(errs.Invalid, "no profile is named %q in project %q: create it first, or leave it out", missing, owner)
+	}
+	return nil
+}
+
+// usedPace is how exact the time of the last use is, so that a series of launches does not write once each.
+const usedPace = time.Minute
+
+// Used notes that an instance was made from an image; one that is gone is no error.
+func (s *Service) Used(ctx context.Context, proj, fingerprint string) error {
+	now := time.Now().UTC()
+	return s.update(ctx, proj, func(tx store.Tx, owner string) error {
+		key := Key(owner, fingerprint)
+		if r, err := Collection.Get(tx, key); err != nil || now.Sub(r.LastUsedAt) < usedPace {
+			return nil
+		}
+		return Collection.Modify(tx, key, func(r *Record) error { r.LastUsedAt = now; return nil })
+	})
+}
