@@ -200,11 +200,9 @@ func (c *container) Kill(ctx context.Context) error {
 		if err := c.init.Signal(unix.SIGKILL); err != nil {
 			return err
 		}
-		// what is frozen dies when it is thawed; a group that is gone needs nothing
-		if frozen, err := c.group.Frozen(); err == nil && frozen {
-			if err := c.group.Thaw(ctx); gone(err) != nil && !c.over() {
-				return err
-			}
+		// what is frozen, or about to be, dies when it is thawed; a group that is gone needs nothing
+		if err := c.group.Thaw(ctx); gone(err) != nil && !c.over() {
+			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, killTime)

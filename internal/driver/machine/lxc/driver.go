@@ -221,12 +221,11 @@ func (d *Driver) launch(ctx context.Context, p machine.Plan, lock *os.File) (mac
 func (d *Driver) end(ctx context.Context, id, runDir string) error {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
-	payload, monitor := d.group(payloadGroup(id, runDir)), d.group(monitorGroup(id, runDir))
-	if err := payload.Kill(ctx); err != nil {
-		return fmt.Errorf("end machine %s: %w", id, err)
-	}
-	if err := monitor.Kill(ctx); err != nil {
-		return fmt.Errorf("end the monitor of machine %s: %w", id, err)
+	// In this order: the monitor moves on from the second group to the third to remove it.
+	for _, name := range []string{payloadGroup(id, runDir), monitorGroup(id, runDir), pivotGroup(id, runDir)} {
+		if err := d.group(name).Kill(ctx); err != nil {
+			return fmt.Errorf("end machine %s: %w", id, err)
+		}
 	}
 	return d.removeGroups(ctx, id, runDir)
 }
