@@ -128,8 +128,8 @@ func walk(top string, visit func(string, fs.DirEntry) error) error {
 	})
 }
 
-// ours are the programs that a test may start; those of others that ran before are in the snapshot.
-var ours = []string{"lxd", "lxd-lxc", "lxd-agent", "dnsmasq"}
+// ours are the programs that a test may start, also as a copy in memory; those of others that ran before are in the snapshot.
+var ours = []string{"lxd", "lxd-lxc", "memfd:lxd-lxc", "lxd-agent", "dnsmasq"}
 
 // processes lists the programs of ours by name, id and arguments.
 func (h host) processes() ([]string, error) {
