@@ -101,25 +101,24 @@ func instance(name string) storage.Volume {
 	return storage.Volume{Type: storage.ContainerVolume, Project: "default", Name: name, IDMap: idmap.Default()}
 }
 
-// debianTar is a Debian tree as a tar file, named by LXD_TEST_ROOTFS; tests that need one skip without it.
-func debianTar(t testing.TB) string {
+// debian fills an image with the Debian tree, a folder or tar file, that LXD_TEST_ROOTFS names; tests that need one skip without it.
+func debian(t testing.TB) func(context.Context, string) error {
 	t.Helper()
 	path := os.Getenv("LXD_TEST_ROOTFS")
-	if path == "" {
-		t.Skip("needs a Debian root file system: set LXD_TEST_ROOTFS to its tar file (mmdebstrap --variant=minbase bookworm rootfs.tar)")
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Skip("needs a Debian root file system: set LXD_TEST_ROOTFS to its folder or tar file (mmdebstrap --variant=minbase bookworm rootfs.tar)")
 	}
-	return path
-}
-
-// unpack fills an image volume from a tar file.
-func unpack(path string) func(context.Context, string) error {
 	return func(ctx context.Context, root string) error {
+		to := filepath.Join(root, "rootfs")
+		if st.IsDir() {
+			return fs.CopyTree(ctx, path, to, fs.CopyOptions{})
+		}
 		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		to := filepath.Join(root, "rootfs")
 		if err := os.Mkdir(to, 0o755); err != nil {
 			return err
 		}

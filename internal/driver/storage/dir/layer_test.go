@@ -171,7 +171,7 @@ func TestPlainCopyKeepsOwnersAndLinks(t *testing.T) {
 // TestPackageManagers does inside of a layer what package managers and administrators do, all of which must work as on one file system.
 func TestPackageManagers(t *testing.T) {
 	b := newBed(t, "")
-	if err := b.Create(t.Context(), image(), unpack(debianTar(t))); err != nil {
+	if err := b.Create(t.Context(), image(), debian(t)); err != nil {
 		t.Fatal(err)
 	}
 	v := instance("c1")

@@ -10,7 +10,7 @@ import (
 // BenchmarkInstance is the storage side of a launch and a delete, on a Debian image if LXD_TEST_ROOTFS names one.
 func BenchmarkInstance(b *testing.B) {
 	bed := newBed(b, "")
-	if err := bed.Create(b.Context(), image(), unpack(debianTar(b))); err != nil {
+	if err := bed.Create(b.Context(), image(), debian(b)); err != nil {
 		b.Fatal(err)
 	}
 	steps := []struct {
@@ -53,7 +53,7 @@ func BenchmarkInstance(b *testing.B) {
 // BenchmarkPlainCopy is a launch with a tree of its own.
 func BenchmarkPlainCopy(b *testing.B) {
 	bed := newBed(b, "")
-	if err := bed.Create(b.Context(), image(), unpack(debianTar(b))); err != nil {
+	if err := bed.Create(b.Context(), image(), debian(b)); err != nil {
 		b.Fatal(err)
 	}
 	v := instance("c1")
