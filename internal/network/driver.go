@@ -52,7 +52,8 @@ type Driver interface {
 	Down(ctx context.Context, n Net) error
 	// Connect makes a veth pair, or the like, for p. On failure nothing is left.
 	Connect(ctx context.Context, n Net, p Port) (Link, error)
-	// Disconnect removes the host side of p by its name and whatever Connect made; a missing one is no error.
+	// Disconnect removes the host side of p by its name and whatever Connect made; a missing one is no error. The name and the
+	// static addresses of p stay its own until Up or Register gets Ports without it.
 	Disconnect(ctx context.Context, n Net, p Port, hostName string) error
 	// Status tells whether n is up on this host, for lists; it is cheap.
 	Status(ctx context.Context, n Net) (State, error)
@@ -86,4 +87,9 @@ type Leaser interface {
 type Releaser interface {
 	// Release ends the leases of those hardware addresses; missing ones are no error.
 	Release(ctx context.Context, n Net, hwaddrs []string) error
+}
+
+// Registrar is a Driver that can take note of changed n.Ports at less cost than Up.
+type Registrar interface {
+	Register(ctx context.Context, n Net) error
 }

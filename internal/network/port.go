@@ -130,19 +130,31 @@ func (r Record) off(keys *schema.Schema, name string) bool {
 	return has && !keys.Bool(r.Config, name)
 }
 
-// Refresh tells a network of its ports anew: instances call it when NICs were added, changed or removed for good.
+// Refresh tells a network of its ports anew, and takes back the addresses of those that are gone: instances call it when NICs were
+// added, changed or removed for good.
 func (s *Service) Refresh(ctx context.Context, proj, name string) error {
-	defer s.hold(name)()
-	r, driver, err := s.find(ctx, proj, name)
-	if errs.Is(err, errs.NotFound) || err == nil && r.Stage != Made {
+	err := s.register(ctx, proj, name)
+	if errs.Is(err, errs.NotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	return s.Release(ctx, proj, name)
+}
+
+func (s *Service) register(ctx context.Context, proj, name string) error {
+	defer s.hold(name)()
+	r, driver, err := s.find(ctx, proj, name)
+	if err != nil || r.Stage != Made {
+		return err
+	}
 	n, err := s.net(ctx, r)
 	if err != nil {
 		return err
+	}
+	if light, ok := driver.(Registrar); ok && s.blamed(name) == nil {
+		return light.Register(ctx, n)
 	}
 	return driver.Up(ctx, n)
 }

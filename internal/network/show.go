@@ -90,7 +90,21 @@ func (s *Service) show(tx store.Tx, proj string, r Record) api.Network {
 	case s.blamed(r.Name) != nil:
 		status = statusUnavailable
 	}
-	return r.show(status, proj, project.UsedBy(Collection.UsedBy(tx, Key(r.Project, r.Name))))
+	return r.show(status, proj, s.users(tx, r))
+}
+
+// users are the addresses of what uses a network: that which names it, and the instances that have a NIC on it by a profile.
+func (s *Service) users(tx store.Tx, r Record) []string {
+	urls := project.UsedBy(Collection.UsedBy(tx, Key(r.Project, r.Name)))
+	ports, err := s.ports(tx, r)
+	if err != nil {
+		return urls // what names the network is known in any case
+	}
+	for _, p := range ports {
+		urls = append(urls, project.URL(p.Project, "instances", p.Instance))
+	}
+	slices.Sort(urls)
+	return slices.Compact(urls)
 }
 
 // hidden are the host's sides of the NICs of instances.

@@ -29,7 +29,7 @@ func config(keys *schema.Schema, n network.Net) string {
 	for _, l := range []string{
 		"keep-in-foreground", "bind-dynamic", "except-interface=lo", "interface=" + n.Name, "strict-order", "no-hosts", "no-ping",
 		"dhcp-authoritative", "dhcp-no-override", "dhcp-fqdn", "quiet-dhcp", "quiet-dhcp6", "quiet-ra",
-		"pid-file=" + pidFile(n), "dhcp-leasefile=" + leaseFile(n), "dhcp-hostsfile=" + hostsDir(n), "conf-file=" + rawFile(n),
+		"pid-file=" + pidFile(n), "dhcp-leasefile=" + leaseFile(n), "dhcp-hostsdir=" + hostsDir(n), "conf-file=" + rawFile(n),
 	} {
 		c.line("%s", l)
 	}

@@ -51,10 +51,13 @@ func (d *Driver) Connect(ctx context.Context, n network.Net, p network.Port) (l 
 	if err = settle(l.HostName, p.Isolate); err != nil {
 		return l, err
 	}
-	if n.Dir != "" {
-		err = d.server(n.Name).addHost(n, p)
+	if n.Dir == "" {
+		return l, nil
 	}
-	return l, err
+	if err = d.server(n.Name).addHost(n, p); err != nil {
+		return l, err
+	}
+	return l, evict(n, p)
 }
 
 // Disconnect implements network.Driver.
@@ -66,13 +69,18 @@ func (d *Driver) Disconnect(ctx context.Context, n network.Net, p network.Port, 
 	if hostName != "" && (p.FilterMAC || p.FilterIPv4 || p.FilterIPv6) {
 		err = errors.Join(err, d.o.Firewall.Unfilter(ctx, hostName))
 	}
-	if n.Dir != "" && !p.IPv4.IsValid() && !p.IPv6.IsValid() { // a static address stays its owner's
-		err = errors.Join(err, d.server(n.Name).removeHost(n, p))
+	if n.Dir != "" { // its name and addresses stay: a stopped machine has them when it starts again
+		d.server(n.Name).roster.leave(hostFile(n, p))
 	}
 	if err != nil {
 		return fmt.Errorf("disconnect %s of %s from network %s: %w", p.Device, p.Instance, n.Name, err)
 	}
 	return nil
+}
+
+// Register implements network.Registrar.
+func (d *Driver) Register(_ context.Context, n network.Net) error {
+	return d.server(n.Name).register(n)
 }
 
 // pair makes the veth pair under the wanted host name, or under random ones.

@@ -46,8 +46,20 @@ type lent struct {
 // Release implements network.Releaser. dnsmasq gives up a lease only when its client says so, on the network; so a packet like the
 // client's is put onto the bridge, by an interface that is there for that moment.
 func (d *Driver) Release(_ context.Context, n network.Net, hwaddrs []string) error {
+	return release(n, func(hwaddr string, _ netip.Addr) bool { return slices.Contains(hwaddrs, hwaddr) })
+}
+
+// evict ends the lease that another machine has of p's static address: dnsmasq would give p another one until that lease is over.
+func evict(n network.Net, p network.Port) error {
+	if !p.IPv4.IsValid() {
+		return nil
+	}
+	return release(n, func(hwaddr string, a netip.Addr) bool { return a == p.IPv4 && hwaddr != p.Hwaddr })
+}
+
+func release(n network.Net, which func(hwaddr string, a netip.Addr) bool) error {
 	server := subnetOf(n.Config, "ipv4")
-	list, err := lentTo(n, hwaddrs)
+	list, err := leasesOf(n, which)
 	if err != nil || len(list) == 0 || !server.IsValid() {
 		return err
 	}
@@ -93,20 +105,20 @@ func inject(br netlink.Link, send func(write func([]byte) error) error) (err err
 	return send(func(frame []byte) error { _, err := tap.Write(frame); return err })
 }
 
-// lentTo finds the IPv4 leases of those hardware addresses.
-func lentTo(n network.Net, hwaddrs []string) (list []lent, err error) {
+// leasesOf finds IPv4 leases.
+func leasesOf(n network.Net, which func(hwaddr string, a netip.Addr) bool) (list []lent, err error) {
 	b, err := os.ReadFile(leaseFile(n))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
-		if len(f) < 5 || !slices.Contains(hwaddrs, f[1]) {
+		if len(f) < 5 {
 			continue
 		}
 		mac, e1 := parseMAC(f[1])
 		addr, e2 := netip.ParseAddr(f[2])
-		if e1 != nil || e2 != nil || !addr.Is4() {
+		if e1 != nil || e2 != nil || !addr.Is4() || !which(f[1], addr) {
 			continue
 		}
 		l := lent{addr: addr, mac: mac}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +33,8 @@ type server struct {
 
 	live sync.Mutex // held while proc is read or set
 	proc *run.Process
+
+	roster roster
 }
 
 // up makes dnsmasq run with the configuration of n, restarting it only for what it cannot take while it runs.
@@ -44,7 +45,8 @@ func (s *server) up(ctx context.Context, n network.Net) error {
 	if err := os.MkdirAll(hostsDir(n), 0o755); err != nil {
 		return err
 	}
-	hosts, err := s.hosts(n)
+	s.roster.doubt()
+	stale, err := s.hosts(n)
 	if err != nil {
 		return err
 	}
@@ -56,7 +58,7 @@ func (s *server) up(ctx context.Context, n network.Net) error {
 		return err
 	}
 	if p := s.process(); p != nil && p.Running() && !changed {
-		if hosts {
+		if stale {
 			return p.Signal(syscall.SIGHUP)
 		}
 		return nil
@@ -99,6 +101,7 @@ func (s *server) down(ctx context.Context, n network.Net) error {
 			return err
 		}
 	}
+	s.roster.doubt()
 	return os.RemoveAll(hostsDir(n))
 }
 
@@ -216,8 +219,8 @@ func (s *server) stop(ctx context.Context) error {
 	return p.Stop(ctx)
 }
 
-// hosts makes the files of the hosts those of n.Ports, and tells whether any changed.
-func (s *server) hosts(n network.Net) (changed bool, err error) {
+// hosts makes the files of the hosts those of n.Ports, and tells whether dnsmasq must be told to read them again.
+func (s *server) hosts(n network.Net) (stale bool, err error) {
 	want := map[string]string{}
 	for _, p := range n.Ports {
 		line, err := hostLine(s.driver.keys, n, p)
@@ -228,27 +231,7 @@ func (s *server) hosts(n network.Net) (changed bool, err error) {
 			want[hostFile(n, p)] = line
 		}
 	}
-	have, err := os.ReadDir(hostsDir(n))
-	if err != nil {
-		return false, err
-	}
-	for _, e := range have {
-		f := filepath.Join(hostsDir(n), e.Name())
-		if _, ok := want[f]; !ok {
-			changed = true
-			if err := os.Remove(f); err != nil {
-				return false, err
-			}
-		}
-	}
-	for _, f := range slices.Sorted(maps.Keys(want)) {
-		wrote, err := replaceFile(f, want[f])
-		if err != nil {
-			return false, err
-		}
-		changed = changed || wrote
-	}
-	return changed, nil
+	return s.roster.set(hostsDir(n), want)
 }
 
 // addHost tells a running dnsmasq of one more port.
@@ -261,19 +244,36 @@ func (s *server) addHost(n network.Net, p network.Port) error {
 	if proc == nil {
 		return nil // a network without addresses
 	}
-	wrote, err := replaceFile(hostFile(n, p), line)
-	if err != nil || !wrote {
+	stale, err := s.roster.add(hostFile(n, p), line, static(p))
+	if err != nil || !stale {
 		return err
 	}
 	return proc.Signal(syscall.SIGHUP)
 }
 
-// removeHost forgets a port; dnsmasq learns of it the next time that it reads its files.
-func (s *server) removeHost(n network.Net, p network.Port) error {
-	if err := os.Remove(hostFile(n, p)); err != nil && !errors.Is(err, os.ErrNotExist) {
+// static are the parts of a host's line that no other may have.
+func static(p network.Port) (parts []string) {
+	if p.IPv4.IsValid() {
+		parts = append(parts, p.IPv4.String())
+	}
+	if p.IPv6.IsValid() {
+		parts = append(parts, "["+p.IPv6.String()+"]")
+	}
+	return parts
+}
+
+// register makes dnsmasq know the ports of n and no others.
+func (s *server) register(n network.Net) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.process()
+	if p == nil {
+		return nil
+	}
+	if stale, err := s.hosts(n); err != nil || !stale {
 		return err
 	}
-	return nil
+	return p.Signal(syscall.SIGHUP)
 }
 
 // replaceFile writes text unless the file holds it; readers see the old text or the new one.

@@ -412,6 +412,27 @@ func TestUnusedSubnetAvoidsRoutes(t *testing.T) {
 	}
 }
 
+func TestStaticAddressMovesToAnotherMachine(t *testing.T) {
+	netns.Skip(t)
+	dir := stateDir(t)
+	d := driver(t, dir)
+	n := start(t, d, dir, network.Net{Name: "lxdbr0", Config: map[string]string{"ipv4.address": "10.20.30.1/24", "ipv6.address": "none"}})
+	addr := netip.MustParseAddr("10.20.30.5")
+	old := join(t, d, n, network.Port{Instance: "old", Hwaddr: "00:16:3e:00:00:01", IPv4: addr})
+	old.dhcp(t)
+	must(t, d.Disconnect(t.Context(), n, old.port, old.link.HostName)) // and deleted, which nobody has told the network of yet
+	next := join(t, d, n, network.Port{Instance: "next", Hwaddr: "00:16:3e:00:00:02", IPv4: addr})
+	if got := next.dhcp(t); got != addr {
+		t.Error(got)
+	}
+	other := network.Port{Project: "default", Instance: "other", Device: "eth0", Hwaddr: "00:16:3e:00:00:03"}
+	n.Ports = []network.Port{other}
+	must(t, d.Register(t.Context(), n))
+	if got := sh(t, "ls %s/dnsmasq.hosts", n.Dir); got != "p.default.next.eth0\np.default.other.eth0" {
+		t.Error("a port that is plugged in was forgotten:", got)
+	}
+}
+
 func TestRelease(t *testing.T) {
 	netns.Skip(t)
 	dir := stateDir(t)
