@@ -137,10 +137,9 @@ func detachAll(ctx context.Context, devices []named) (err error) {
 
 func (l *launch) run(ctx context.Context) (err error) {
 	at := setting{root: l.root, runDir: l.s.runDir(l.v.Record), logDir: l.s.logDir(l.v.Record), idmap: l.s.idmap(l.v), limits: l.limits}
-	for _, dir := range []string{at.runDir, at.logDir} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
+	// The folders above are passed through by the container's root, who is nobody here.
+	if err := errors.Join(os.MkdirAll(l.s.d.RunDir, 0o711), os.MkdirAll(at.runDir, 0o700), os.MkdirAll(at.logDir, 0o700)); err != nil {
+		return err
 	}
 	l.m, err = l.s.d.Machine.Start(ctx, plan(l.v, at, l.grants))
 	return err
