@@ -343,3 +343,14 @@ func TestRebootFromInside(t *testing.T) {
 	}
 	t.Fatal("never up again")
 }
+
+func TestPoolOfInstance(t *testing.T) {
+	w := newInstanceWorld(t)
+	w.make(t, "c1", false)
+	var p api.StoragePool
+	w.must(t, 200, "GET", "/1.0/storage-pools/tank", "").into(t, &p)
+	if !slices.Equal(p.UsedBy, []string{"/1.0/instances/c1", "/1.0/profiles/default"}) {
+		t.Error(p.UsedBy)
+	}
+	w.must(t, 400, "DELETE", "/1.0/storage-pools/tank", "")
+}

@@ -212,7 +212,6 @@ func (c *creation) identify() {
 	c.r.setVolatile(map[string]string{
 		"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": newUUID(),
 		"volatile.base_image": c.fingerprint, "volatile.idmap.base": "0", "volatile.last_state.idmap": noMap,
-		"volatile.apply_template": "create",
 	})
 	c.r.Making = true
 }
@@ -236,6 +235,7 @@ func (c *creation) record(ctx context.Context) error {
 	idmap := idmapText(c.s.idmap(c.v))
 	c.r.setVolatile(map[string]string{"volatile.idmap.current": idmap, "volatile.idmap.next": idmap})
 	c.r.setVolatile(hwaddrs(c.v))
+	c.r.Privileged = Keys.Bool(c.v.config, "security.privileged")
 	c.v.Record = c.r
 	return c.s.d.Store.Update(ctx, func(tx store.Tx) error {
 		if Collection.Has(tx, c.r.key()) {

@@ -35,6 +35,8 @@ type Record struct {
 	NetworkProject string `json:"network_project"`
 	// Pool holds the root volume. It is decided at creation.
 	Pool string `json:"pool,omitempty"`
+	// Privileged says that the files on disk belong to the ids that they have inside. It is decided at creation.
+	Privileged bool `json:"privileged,omitempty"`
 	// Making is set until the root volume is complete.
 	Making bool `json:"making,omitempty"`
 	// Wanted is set on a stopped instance that is to be started as soon as the daemon is up.

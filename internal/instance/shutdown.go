@@ -23,6 +23,12 @@ func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 	}
 	r.limits = l
 	if !r.over() {
+		// The configuration may have been changed by an operation that was cut short before it came to the machine.
+		if tuner, ok := m.(machine.Tuner); ok {
+			if err := tuner.Tune(ctx, l); err != nil && !r.over() {
+				slog.Warn("Could not give a running instance its limits", "instance", r.key, "err", err)
+			}
+		}
 		status, err := m.Status(ctx)
 		if err != nil && !r.over() {
 			return err

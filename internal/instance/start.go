@@ -33,11 +33,16 @@ type launch struct {
 }
 
 // start brings up a stopped instance. Its steps undo themselves when a later one fails; action is the event to announce.
-func (s *Service) start(ctx context.Context, t *op.Task, key, action string) error {
+func (s *Service) start(ctx context.Context, t *op.Task, key, action string) (err error) {
 	l := &launch{s: s, action: action, last: t.EndJournal}
 	if err := l.prepare(ctx, key); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			s.cpus.release(key)
+		}
+	}()
 	for _, step := range []struct {
 		name     string
 		do, back func(context.Context) error

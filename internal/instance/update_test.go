@@ -130,9 +130,28 @@ func TestTune(t *testing.T) {
 	if err := w.profile(t, "default", api.ProfilePut{Config: map[string]string{"limits.processes": "50"}, Devices: devices}); err != nil || m.limits.Processes != 50 {
 		t.Error(err, m.limits)
 	}
+	w.host.mu.Lock()
+	m.limits.Processes = 1 // as if the daemon was killed before it told the machine
+	w.host.mu.Unlock()
+	w.daemon(t)
+	if err := w.svc.Boot(t.Context()); err != nil || m.limits.Processes != 50 || m.limits.CPUSet != "0-1" {
+		t.Error(err, m.limits)
+	}
 	w.failing(t, "tune")
 	if err := set("limits.memory", "2GiB"); err == nil || w.get(t, "c1").Config["limits.memory"] != "1GiB" {
 		t.Error("kept though it could not be applied:", err)
+	}
+}
+
+// The size of the root disk is a matter of the pool: it may change while the instance runs.
+func TestResizeOfRunning(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	err := w.edit(t, "c1", true, func(p *api.InstancePut) {
+		p.Devices["root"] = map[string]string{"type": "disk", "path": "/", "pool": "tank", "size": "2GiB"}
+	})
+	if err != nil || w.resized != 2<<30 {
+		t.Error(err, w.resized)
 	}
 }
 

@@ -112,7 +112,7 @@ func checkFixed(r Record, config map[string]string, devices Devices) error {
 		return errNoRoot()
 	case r.Pool != "" && devices[root]["pool"] != r.Pool:
 		return errs.Newf(errs.Invalid, "the root disk is in pool %q: it cannot be moved to pool %q by changing the configuration", r.Pool, devices[root]["pool"])
-	case r.Config["volatile.idmap.current"] != "" && Keys.Bool(config, "security.privileged") != (r.Config["volatile.idmap.current"] == noMap):
+	case Keys.Bool(config, "security.privileged") != r.Privileged:
 		return errs.Newf(errs.Invalid, "security.privileged of an existing instance cannot be changed by this server yet: create a new instance")
 	}
 	return nil
@@ -125,7 +125,7 @@ func checkRunning(r Record, old, next view) error {
 	}
 	var names []string
 	for name := range allNames(old.devices, next.devices) {
-		if !maps.Equal(old.devices[name], next.devices[name]) {
+		if !sameDevice(old.devices[name], next.devices[name]) {
 			names = append(names, name)
 		}
 	}
@@ -134,6 +134,17 @@ func checkRunning(r Record, old, next view) error {
 		return errs.Newf(errs.Invalid, "devices %q cannot be changed while the instance runs: stop it first", names)
 	}
 	return nil
+}
+
+// sameDevice tells whether a change from a to b needs nothing of a running machine: the size of the root disk is a matter of the
+// pool alone.
+func sameDevice(a, b map[string]string) bool {
+	if isRoot(a) && isRoot(b) {
+		a, b = maps.Clone(a), maps.Clone(b)
+		delete(a, "size")
+		delete(b, "size")
+	}
+	return maps.Equal(a, b)
 }
 
 func allNames(a, b Devices) map[string]bool {
