@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,38 +53,48 @@ func Busybox(t testing.TB) []Entry {
 // WriteImage writes the entries as a gzipped tarball and returns its path.
 func WriteImage(t testing.TB, entries []Entry) string {
 	t.Helper()
+	b, err := Tarball(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "image.tar.gz")
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Tarball is the entries as a gzipped tarball.
+func Tarball(entries []Entry) ([]byte, error) {
 	var buf bytes.Buffer
 	z := gzip.NewWriter(&buf)
 	w := tar.NewWriter(z)
 	for _, e := range entries {
-		h := &tar.Header{Name: e.Name, Mode: e.Mode, Typeflag: e.Type, Linkname: e.Link, Size: int64(len(e.Body))}
-		if h.Mode == 0 {
-			h.Mode = 0o644
+		if err := w.WriteHeader(e.header()); err != nil {
+			return nil, err
 		}
-		if h.Typeflag == 0 {
-			h.Typeflag = tar.TypeReg
-		}
-		if h.Typeflag != tar.TypeReg {
-			h.Size = 0
-		}
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
-		}
-		if h.Size > 0 {
+		if e.header().Size > 0 {
 			if _, err := w.Write([]byte(e.Body)); err != nil {
-				t.Fatal(err)
+				return nil, err
 			}
 		}
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		return nil, err
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
+	return buf.Bytes(), nil
+}
+
+func (e Entry) header() *tar.Header {
+	h := &tar.Header{Name: e.Name, Mode: e.Mode, Typeflag: e.Type, Linkname: e.Link, Size: int64(len(e.Body))}
+	if h.Mode == 0 {
+		h.Mode = 0o644
 	}
-	file := filepath.Join(t.TempDir(), "image.tar.gz")
-	if err := os.WriteFile(file, buf.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
+	if h.Typeflag == 0 {
+		h.Typeflag = tar.TypeReg
 	}
-	return file
+	if h.Typeflag != tar.TypeReg {
+		h.Size = 0
+	}
+	return h
 }
