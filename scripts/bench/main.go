@@ -44,6 +44,9 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o711); err != nil { // a container's root is nobody here
+		return err
+	}
 	images, err := makeImages(ctx, dir, o.debian)
 	if err != nil {
 		return err

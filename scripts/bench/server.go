@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -72,8 +74,13 @@ func (s *server) command(ctx context.Context, argv ...string) *exec.Cmd {
 	return c
 }
 
+// ownSys gives a program a /sys of its network namespace with the host's cgroups, since 5.0.2 looks for bridges there.
+const ownSys = `mount -t tmpfs none /mnt && mkdir /mnt/cgroup && mount --rbind /sys/fs/cgroup /mnt/cgroup
+mount -t sysfs sysfs /sys && mount --rbind /mnt/cgroup /sys/fs/cgroup && umount -R -l /mnt
+exec "$@"`
+
 func (s *server) start(ctx context.Context) error {
-	s.cmd = s.command(context.WithoutCancel(ctx), s.lxd, "--logfile", s.dir+".log")
+	s.cmd = s.command(context.WithoutCancel(ctx), "unshare", "--mount", "--propagation=slave", "sh", "-ec", ownSys, "sh", s.lxd, "--logfile", s.dir+".log")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := s.cmd.Start(); err != nil {
 		return err
@@ -102,9 +109,21 @@ func (s *server) close() {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
 	}
+	s.reap()
 	_ = exec.Command("ip", "netns", "del", s.netns).Run()
 	_ = exec.Command("umount", s.dir+"/shmounts").Run()
 	_ = exec.Command("umount", s.dir+"/devlxd").Run()
+}
+
+// reap ends what the server left running (5.0.2 leaves its dnsmasq): the processes that name its private directory.
+func (s *server) reap() {
+	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, p := range procs {
+		b, _ := os.ReadFile(p)
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(p))); err == nil && pid != os.Getpid() && strings.Contains(string(b), s.dir+"/") {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // run is one whole run of the server's own client.
