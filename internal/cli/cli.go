@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"lxd/api"
 	"os"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 )
 
 // version is the release of LXD that lxc belongs to.
-const version = "6.7"
+const version = api.Version
 
 // Run executes one command line, without the program's name, and returns the exit code.
 func (a *App) Run(ctx context.Context, args []string) int {

@@ -13,7 +13,7 @@ import (
 )
 
 // Version is the version of the API's reference server that this one follows.
-const Version = "6.7"
+const Version = api.Version
 
 // Facts is what the composition root knows of the server and its host.
 type Facts struct {

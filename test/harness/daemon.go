@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,9 +41,6 @@ type Daemon struct {
 	Log string
 }
 
-// serial tells the daemons of one test process apart.
-var serial atomic.Int64
-
 // New prepares a daemon in a state directory below the scratch root, with a network namespace; Start starts it. At the end of
 // the test everything of it is removed.
 func New(t testing.TB) *Daemon {
@@ -54,7 +50,7 @@ func New(t testing.TB) *Daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{t: t, bin: bin, Dir: filepath.Join(root, "lxd"), Netns: fmt.Sprintf("lxdt-%d-%d", os.Getpid(), serial.Add(1)), Log: filepath.Join(root, "log")}
+	d := &Daemon{t: t, bin: bin, Dir: filepath.Join(root, "lxd"), Netns: "lxdt-" + filepath.Base(root), Log: filepath.Join(root, "log")}
 	d.Socket = filepath.Join(d.Dir, "unix.socket")
 	if err := os.Chmod(root, 0o711); err != nil {
 		t.Fatal(err)

@@ -48,7 +48,13 @@ func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	c := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", ts.Getenv("LXD_DIR")+"/unix.socket")
 	}}}
-	status, answer, err := request(c, args[0], args[1], body, args[min(3, len(args)):])
+	req, err := newRequest(args[0], args[1], body)
+	ts.Check(err)
+	for _, h := range args[min(3, len(args)):] {
+		k, v, _ := strings.Cut(h, ":")
+		req.Header.Set(k, v)
+	}
+	status, answer, err := request(c, req)
 	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "%d\n%s\n", status, answer)
 	failed := status >= http.StatusBadRequest || strings.Contains(answer, `"type":"error"`)
@@ -57,19 +63,16 @@ func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// request sends one request; an operation that comes back is waited for and its end is the answer.
-func request(c *http.Client, method, path, body string, headers []string) (int, string, error) {
+func newRequest(method, path, body string) (*http.Request, error) {
 	req, err := http.NewRequest(method, "http://lxd"+path, strings.NewReader(body))
-	if err != nil {
-		return 0, "", err
-	}
-	if body != "" {
+	if err == nil && body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	for _, h := range headers {
-		k, v, _ := strings.Cut(h, ":")
-		req.Header.Set(k, v)
-	}
+	return req, err
+}
+
+// request sends one request; an operation that comes back is waited for and its end is the answer.
+func request(c *http.Client, req *http.Request) (int, string, error) {
 	resp, err := c.Do(req)
 	if err != nil {
 		return 0, "", err
@@ -87,7 +90,11 @@ func request(c *http.Client, method, path, body string, headers []string) (int, 
 	}
 	location := resp.Header.Get("Location")
 	if resp.StatusCode == http.StatusAccepted && strings.Contains(string(b), `"class":"task"`) {
-		_, done, err := request(c, "GET", location+"/wait", "", nil)
+		wait, err := newRequest("GET", location+"/wait", "")
+		if err != nil {
+			return 0, "", err
+		}
+		_, done, err := request(c, wait)
 		return resp.StatusCode, head.String() + done, err
 	}
 	return resp.StatusCode, head.String() + string(b), nil

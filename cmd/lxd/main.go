@@ -1,0 +1,26 @@
+// Command lxd is the daemon, and the commands that set it up and stop it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"lxd/internal/admin"
+	"lxd/internal/app"
+)
+
+func main() {
+	program := &admin.Program{
+		Version:  app.Version,
+		Connect:  admin.Local,
+		Manifest: app.Manifest,
+		Run: func(ctx context.Context, d admin.Daemon) error {
+			return app.Run(ctx, app.Command{Group: d.Group, LogFile: d.LogFile, Debug: d.Debug, Verbose: d.Verbose})
+		},
+	}
+	if err := program.Root().ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		os.Exit(1)
+	}
+}

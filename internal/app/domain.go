@@ -1,0 +1,115 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"lxd/internal/device"
+	"lxd/internal/driver/all"
+	"lxd/internal/driver/device/disk"
+	"lxd/internal/driver/device/nic"
+	"lxd/internal/host/idmap"
+	"lxd/internal/image"
+	"lxd/internal/instance"
+	"lxd/internal/machine"
+	"lxd/internal/network"
+	"lxd/internal/profile"
+	"lxd/internal/project"
+	"lxd/internal/server"
+	"lxd/internal/storage"
+)
+
+// domain is the rules of all resources, and the backends below them.
+type domain struct {
+	backends  all.Set
+	server    *server.Service
+	projects  *project.Service
+	profiles  *profile.Service
+	networks  *network.Service
+	pools     *storage.Service
+	images    *image.Service
+	instances *instance.Service
+}
+
+func (a *App) openDomain(ctx context.Context) (err error) {
+	d := &domain{}
+	if d.backends, err = a.o.Backends(a.dir.path); err != nil {
+		return err
+	}
+	a.onClose("backends", func(context.Context) error { return d.backends.Close() })
+	host, err := describeHost()
+	if err != nil {
+		return err
+	}
+	d.profiles = profile.New(profile.Deps{Store: a.store})
+	d.projects = project.New(project.Deps{Store: a.store, Profiles: d.profiles})
+	d.server = &server.Service{Store: a.store, Project: d.projects.Check}
+	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks")})
+	d.images = image.New(image.Deps{Store: a.store, Dir: a.dir.join("images"), Tmp: a.dir.join("tmp")})
+	d.pools = storage.New(storage.Deps{Store: a.store, Drivers: d.backends.Storage, Dir: a.dir.join("storage-pools"), Unpack: d.images.Unpack})
+	d.images.Use(d.pools)
+	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
+	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
+		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Images: d.images, Networks: d.networks,
+		Kinds: []device.Kind{disk.Kind(), nic.Bridged(d.networks, a.dir.path)}, Host: host, Announce: a.hub.Announce,
+		RunDir: a.dir.join("run"), LogDir: a.dir.join("logs"),
+	})
+	d.profiles.Use(d.instances)
+	d.networks.Use(d.instances)
+	a.domain = d
+	a.onClose("instances", func(context.Context) error { d.instances.Close(); return nil })
+	return nil
+}
+
+// bringUp makes the host match the state, and deals with what a crash left.
+func (a *App) bringUp(ctx context.Context) error {
+	d := a.domain
+	a.onClose("operations", func(ctx context.Context) error { a.ops.Close(ctx); return nil })
+	for kind, recover := range d.instances.Recoverers() {
+		a.ops.Register(kind, recover)
+	}
+	for _, step := range []struct {
+		what string
+		fn   func(context.Context) error
+	}{
+		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
+		{"images", func(context.Context) error { return d.images.Start(a.ops) }},
+		{"storage pools", d.pools.Start}, {"networks", d.networks.StartAll},
+		{"operations", a.ops.Recover}, {"instances", d.instances.Boot},
+	} {
+		if err := step.fn(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+// bringDown stops what runs on the host.
+func (d *domain) bringDown(ctx context.Context) error {
+	d.instances.Shutdown(ctx)
+	return errors.Join(d.networks.StopAll(ctx))
+}
+
+// describeHost reads what the rules of instances need to know.
+func describeHost() (instance.Host, error) {
+	m, err := idmap.Host("/etc")
+	if err != nil {
+		return instance.Host{}, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return instance.Host{}, err
+	}
+	h := instance.Host{Architecture: server.Architectures()[0], Boot: strings.TrimSpace(string(boot))}
+	for _, r := range m {
+		h.IDMap = append(h.IDMap, machine.IDRange{Host: r.Host, Inside: r.Inside, Size: r.Size})
+	}
+	if h.CPUs, err = onlineCPUs(); err != nil {
+		return instance.Host{}, err
+	}
+	h.Memory, err = memoryBytes()
+	return h, err
+}

@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+
+	"lxd/api"
+	"lxd/internal/driver/all"
+	"lxd/internal/driver/device/disk"
+	"lxd/internal/driver/device/nic"
+	"lxd/internal/endpoint"
+	"lxd/internal/instance"
+	"lxd/internal/project"
+	"lxd/internal/rest"
+	"lxd/internal/schema"
+	"lxd/internal/server"
+)
+
+// routes is the whole API.
+func (a *App) routes() [][]rest.Route {
+	d := a.domain
+	return [][]rest.Route{
+		endpoint.Server(d.server, a.facts()), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)),
+		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.server),
+		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), endpoint.Networks(d.networks),
+		endpoint.StoragePools(d.pools), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
+		endpoint.Instances(d.instances, nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
+	}
+}
+
+// facts is what the server says of itself.
+func (a *App) facts() server.Facts {
+	d := a.domain
+	host, err := os.Hostname()
+	if err != nil {
+		host = "none"
+	}
+	f := server.Facts{Name: host, Driver: d.backends.Machine.Name(), InstanceTypes: []string{string(api.InstanceTypeContainer)}, Firewall: d.backends.Firewall}
+	if info, err := d.backends.Machine.Probe(context.Background()); err == nil {
+		f.DriverVersion = info.Version
+	}
+	for _, s := range d.backends.Storage {
+		f.StorageDrivers = append(f.StorageDrivers, api.ServerStorageDriverInfo{Name: s.Name(), Version: driverVersion})
+	}
+	f.StorageInUse = d.storageInUse
+	return f
+}
+
+// storageInUse names the drivers of the pools that there are.
+func (d *domain) storageInUse(ctx context.Context) (names, versions []string, err error) {
+	pools, err := d.pools.ListPools(ctx)
+	for _, p := range pools {
+		if !slices.Contains(names, p.Driver) {
+			names, versions = append(names, p.Driver), append(versions, driverVersion)
+		}
+	}
+	return names, versions, err
+}
+
+// driverVersion is what storage drivers say of themselves; they have no programs of others behind them.
+const driverVersion = "1"
+
+// tables is the configuration keys of every entity.
+func tables(b all.Set) endpoint.Tables {
+	t := endpoint.Tables{
+		"server":             server.Table(),
+		"instance":           {"instance": instance.Keys.Keys()},
+		"project":            {"project": project.Keys.Keys()},
+		"device-disk":        {"device-conf": disk.Kind().Keys.Keys()},
+		"device-nic-bridged": {"device-conf": nic.Bridged(nil, "").Keys.Keys()},
+	}
+	for _, s := range b.Storage {
+		t["storage-"+s.Name()] = map[string][]schema.Key{"pool-conf": s.Keys().Keys(), "volume-conf": s.VolumeKeys().Keys()}
+	}
+	for _, n := range b.Networks {
+		t["network-"+n.Name()] = map[string][]schema.Key{"network-conf": n.Keys().Keys()}
+	}
+	return t
+}
+
+// Manifest describes the routes and configuration keys as JSON, for checks against the published tables.
+func Manifest() ([]byte, error) {
+	a := &App{domain: &domain{}}
+	return json.Marshal(struct {
+		Routes []string            `json:"routes"`
+		Keys   map[string][]string `json:"keys"`
+	}{rest.Patterns(a.routes()...), nil})
+}

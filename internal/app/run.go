@@ -1,0 +1,113 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+
+	"lxd/internal/driver/all"
+	"lxd/internal/errs"
+	"lxd/internal/event"
+	"lxd/internal/server"
+	"lxd/internal/store"
+	"lxd/internal/store/etcd"
+)
+
+// Version is the version of LXD's API that the daemon serves.
+const Version = server.Version
+
+// Command is how the daemon is run from a command line.
+type Command struct {
+	Group, LogFile string
+	Debug, Verbose bool
+}
+
+// Run runs the daemon on this host until a signal or "lxd shutdown" ends it.
+func Run(ctx context.Context, c Command) error {
+	if os.Geteuid() != 0 {
+		return errs.Newf(errs.Forbidden, "the daemon needs root: run it with sudo")
+	}
+	log, err := openLog(c)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	// The heap is small and grows in bursts; collecting it earlier costs little and halves what the daemon holds.
+	debug.SetGCPercent(50)
+	helper, err := helperPath()
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPWR)
+	defer signal.Stop(signals)
+
+	a, err := Open(ctx, Options{
+		Dir: cmp.Or(os.Getenv("LXD_DIR"), "/var/lib/lxd"), Socket: os.Getenv("LXD_SOCKET"), Group: c.Group, Failpoint: os.Getenv("LXD_FAILPOINT"),
+		Store: func(dir string, o store.Options) (store.Store, error) {
+			return etcd.Open(ctx, etcd.Config{Dir: dir}, o)
+		},
+		Backends: func(dir string) (all.Set, error) { return all.Open(all.Host{Dir: dir, Helper: helper}) },
+	})
+	if err != nil {
+		return err
+	}
+	slog.SetDefault(slog.New(event.NewLogHandler(slog.Default().Handler(), a.hub)))
+	return a.wait(ctx, signals)
+}
+
+// wait returns when the daemon has ended: SIGPWR stops instances too, as an uninterruptible power supply wants it.
+func (a *App) wait(ctx context.Context, signals <-chan os.Signal) (err error) {
+	select {
+	case s := <-signals:
+		slog.Info("Ending on a signal", "signal", s)
+		if s == syscall.SIGPWR {
+			_, err = a.Shutdown(ctx, false)
+		}
+	case <-a.Done():
+		slog.Info("Ending after a shutdown")
+	case <-ctx.Done():
+	}
+	return errors.Join(err, a.Close(ctx))
+}
+
+// openLog makes the log the default of slog; the returned file is closed at the end.
+func openLog(c Command) (io.Closer, error) {
+	level := slog.LevelWarn
+	switch {
+	case c.Debug:
+		level = slog.LevelDebug
+	case c.Verbose || c.LogFile != "":
+		level = slog.LevelInfo
+	}
+	out := os.Stderr
+	if c.LogFile != "" {
+		f, err := os.OpenFile(c.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, errs.Newf(errs.Invalid, "log file: %w", err)
+		}
+		out = f
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})))
+	return out, nil
+}
+
+// helperPath finds the C helper beside the daemon's own program.
+func helperPath() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(filepath.Dir(self), "lxd-lxc")
+	if _, err := os.Stat(path); err != nil {
+		return "", errs.Newf(errs.Invalid, "the helper %s is missing: build it with \"make build\", or install it beside lxd", path)
+	}
+	return path, nil
+}
