@@ -45,8 +45,8 @@ func (s *Service) depart(r Record, hwaddr string) {
 	d.pending = true
 	time.AfterFunc(settle, func() {
 		err := s.Release(context.Background(), r.Project, r.Name)
-		if err != nil && !errs.Is(err, errs.NotFound) && !errs.Is(err, errs.Unavailable) && s.d.Warn != nil {
-			s.d.Warn(r.Name, err)
+		if err != nil && !errs.Is(err, errs.NotFound) && !errs.Is(err, errs.Unavailable) {
+			s.warn(r.Name, err)
 		}
 	})
 }

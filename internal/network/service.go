@@ -36,7 +36,7 @@ type Deps struct {
 	Dir string
 	// Instances is set by Use once it exists.
 	Instances Instances
-	// Warn, if set, is told of what went wrong while nobody waited for an answer.
+	// Warn is told of what went wrong while nobody waited for an answer; nil is the log.
 	Warn func(network string, err error)
 }
 

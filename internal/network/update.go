@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"strings"
@@ -117,18 +118,28 @@ func (s *Service) overlap(ctx context.Context, r Record, cfg map[string]string) 
 	return clash, err
 }
 
-// StartAll brings up every network, and first finishes what a crash cut short. A network that does not come up does not keep the
-// others down: the error names them all, and Connect tries again.
+// StartAll brings up every network, and first finishes what a crash cut short. A network that does not come up keeps neither the
+// others nor the server down: Warn is told, its status is Unavailable, and Connect tries again.
 func (s *Service) StartAll(ctx context.Context) error {
 	records, err := s.records(ctx)
 	if err != nil {
 		return err
 	}
-	var fails []error
 	for _, r := range records {
-		fails = append(fails, s.start(ctx, r))
+		if err := s.start(ctx, r); err != nil {
+			s.warn(r.Name, err)
+		}
 	}
-	return errors.Join(errors.Join(fails...), s.sweep(ctx))
+	return s.sweep(ctx)
+}
+
+// warn tells of what went wrong while nobody waits for an answer.
+func (s *Service) warn(name string, err error) {
+	if s.d.Warn != nil {
+		s.d.Warn(name, err)
+		return
+	}
+	slog.Warn("Network is not as it should be", "network", name, "err", err)
 }
 
 func (s *Service) start(ctx context.Context, r Record) error {
