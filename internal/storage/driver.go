@@ -82,6 +82,11 @@ type Mounted struct {
 	Shifted bool
 }
 
+// Versioner is a Driver that knows the version of the tools or the kernel part that it uses.
+type Versioner interface {
+	Version() string
+}
+
 // Defaulter is a Driver that chooses values for keys that the user left open.
 type Defaulter interface {
 	// Defaults returns cfg with the automatic values of a new pool filled in. It has no effects.
@@ -99,7 +104,7 @@ type Cloner interface {
 	Clone(ctx context.Context, from, to Volume) (dependent bool, err error)
 }
 
-// Resizer sets a volume's quota.
+// Resizer sets a volume's quota. Where the file system has none to set it returns nil and the size stays a wish.
 type Resizer interface {
 	Resize(ctx context.Context, v Volume, bytes int64) error
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/store"
 )
@@ -102,6 +104,37 @@ func (s *Service) Drivers() (names []string) {
 		names = append(names, d.Name())
 	}
 	return names
+}
+
+// Supported describes the backends as the server's environment shows them.
+func (s *Service) Supported() []api.ServerStorageDriverInfo {
+	out := []api.ServerStorageDriverInfo{}
+	for _, d := range s.d.Drivers {
+		out = append(out, api.ServerStorageDriverInfo{Name: d.Name(), Version: version(d)})
+	}
+	return out
+}
+
+// InUse names the drivers of the pools that exist, each once, and their versions.
+func (s *Service) InUse(ctx context.Context) (names, versions []string, err error) {
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		names, versions = nil, nil
+		for _, r := range Pools.AllRev(tx, "") {
+			d, err := s.driver(r.Driver)
+			if err == nil && !slices.Contains(names, r.Driver) {
+				names, versions = append(names, r.Driver), append(versions, version(d))
+			}
+		}
+		return nil
+	})
+	return names, versions, err
+}
+
+func version(d Driver) string {
+	if v, ok := d.(Versioner); ok {
+		return v.Version()
+	}
+	return "1"
 }
 
 func (s *Service) driver(name string) (Driver, error) {

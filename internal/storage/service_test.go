@@ -121,6 +121,12 @@ func TestPoolLife(t *testing.T) {
 	if len(etag.([]any)) != 4 || etag.([]any)[2] == changed.([]any)[2] {
 		t.Errorf("etag %v and %v", etag, changed)
 	}
+	if names, versions, err := w.svc.InUse(t.Context()); err != nil || len(names) != 1 || names[0] != "dir" || versions[0] != "1" {
+		t.Errorf("in use: %v %v, %v", names, versions, err)
+	}
+	if all := w.svc.Supported(); len(all) != 1 || all[0].Name != "dir" || all[0].Version != "1" || all[0].Remote {
+		t.Errorf("supported: %+v", all)
+	}
 	if all, err := w.svc.ListPools(t.Context()); err != nil || len(all) != 1 || all[0].Name != "p" {
 		t.Errorf("%v, %v", all, err)
 	}
@@ -374,7 +380,9 @@ func TestOneWhoGivesUpDoesNotStopTheOthers(t *testing.T) {
 func TestFailedUnpackIsToldToAll(t *testing.T) {
 	w := newWorld(t)
 	w.pool(t, "p")
-	w.unpack = func(context.Context, string, func(string)) error { return errs.Newf(errs.Invalid, "archive is damaged") }
+	w.unpack = func(context.Context, string, func(string)) error {
+		return errs.Newf(errs.Invalid, "archive is damaged")
+	}
 	wants(t, w.svc.CreateFromImage(t.Context(), "p", instance("c1"), "fp"), errs.Invalid, "damaged")
 	if vols, _ := w.svc.ListVolumes(t.Context(), "p", "default", "", true); len(vols) != 0 {
 		t.Errorf("left: %v", vols)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -195,9 +196,17 @@ func (p *pool) Usage(context.Context) (used, total uint64, err error) {
 	return (st.Blocks - st.Bfree) * uint64(st.Bsize), st.Blocks * uint64(st.Bsize), nil
 }
 
+// patience is how long Close waits for the background: what is in the trash is removed after the next opening as well.
+const patience = 10 * time.Second
+
 // Close waits for the background and reports what went wrong there. A source elsewhere is no longer shown, unless a volume is in use.
 func (p *pool) Close() error {
-	p.work.Wait()
+	done := make(chan struct{})
+	go func() { defer close(done); p.work.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(patience):
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	shown, err := mount.At(p.dir)
@@ -218,3 +227,6 @@ func (p *pool) Inodes(context.Context) (used, total uint64, err error) {
 	}
 	return st.Files - st.Ffree, st.Files, nil
 }
+
+// Resize takes note of nothing: a folder has no size of its own on a file system without project quotas.
+func (p *pool) Resize(context.Context, storage.Volume, int64) error { return nil }
