@@ -175,6 +175,9 @@ func (d *Driver) prepare(p machine.Plan, text string) error {
 	if err := os.Chmod(p.RunDir, 0o711); err != nil {
 		return err
 	}
+	if err := reachable(p); err != nil {
+		return err
+	}
 	for _, dir := range []string{mountFolder, nodeFolder} {
 		if err := os.MkdirAll(filepath.Join(p.RunDir, dir), 0o711); err != nil {
 			return err

@@ -542,7 +542,35 @@ func TestFailedStart(t *testing.T) {
 		t.Fatal("the request was fine")
 	}
 	p.Init = nil
+	must(t, os.Chmod(filepath.Dir(p.RunDir), 0o700))
+	if _, err := d.Start(t.Context(), p); err == nil || !strings.Contains(err.Error(), "chmod o+x "+filepath.Dir(p.RunDir)) {
+		t.Fatalf("a folder that is closed: %v", err)
+	}
+	must(t, os.Chmod(filepath.Dir(p.RunDir), 0o711))
+	p.Init = []string{"/bin/true"}
+	if m, err := d.Start(t.Context(), p); err == nil {
+		<-m.Done() // it was seen running for a moment
+	}
+	p.Init = nil
 	_ = start(t, d, p)
+}
+
+// TestClosedRoot has the root file system in a folder that is closed to all but root.
+func TestClosedRoot(t *testing.T) {
+	p := plan(t)
+	closed := filepath.Join(filepath.Dir(p.RunDir), "closed")
+	must(t, os.Mkdir(closed, 0o700))
+	must(t, os.Rename(p.Root, closed+"/root"))
+	p.Root = closed + "/root"
+	d := driver(t)
+	if _, err := d.Start(t.Context(), p); err == nil || !strings.Contains(err.Error(), "chmod o+x "+closed) {
+		t.Fatalf("a shifted root must be within reach: %v", err)
+	}
+	rootfsOwner(t, p.Root)
+	p.RootShifted = false
+	if out, code := inside(t, start(t, d, p), 0, "echo up"); out != "up\n" || code != 0 {
+		t.Error(out, code)
+	}
 }
 
 // TestSeccomp runs the filter that commands get against a program that is denied.
