@@ -90,35 +90,47 @@ type seen struct {
 	entries                int
 }
 
-// walk reads a whole archive. keep says which entries will be unpacked; nil means those of an image.
-func (i *inspection) walk(path string, keep func(string) bool, f *facts) (s seen, err error) {
+// walk is the way through one archive.
+type walk struct {
+	*inspection
+	*archive
+	// keep says which entries will be unpacked.
+	keep func(string) bool
+	// facts is where to put what metadata.yaml says; nil in the second file of a split image.
+	facts *facts
+	seen  seen
+}
+
+// walk reads a whole archive. keep nil means the entries of an image.
+func (i *inspection) walk(path string, keep func(string) bool, f *facts) (seen, error) {
 	a, err := openArchive(i.ctx, path)
 	if err != nil {
-		return s, err
+		return seen{}, err
 	}
 	defer a.Close()
 	if keep == nil {
 		keep = func(name string) bool { _, ok := wanted(name); return ok }
 	}
+	w := walk{inspection: i, archive: a, keep: keep, facts: f}
 	last := ""
 	for {
 		h, err := a.Next()
 		if errors.Is(err, io.EOF) {
 			i.before += a.file.at()
-			return s, nil
+			return w.seen, nil
 		}
 		if err != nil {
-			return s, i.broken(err, last)
+			return w.seen, i.broken(err, last)
 		}
 		last = h.Name
-		if err := i.entry(a, h, keep, &s, f); err != nil {
-			return s, err
+		if err := w.entry(h); err != nil {
+			return w.seen, err
 		}
 	}
 }
 
-func (i *inspection) entry(a *archive, h *tar.Header, keep func(string) bool, s *seen, f *facts) (err error) {
-	if err := i.ctx.Err(); err != nil {
+func (w *walk) entry(h *tar.Header) error {
+	if err := w.ctx.Err(); err != nil {
 		return err
 	}
 	if h.Typeflag == tar.TypeXGlobalHeader {
@@ -128,28 +140,33 @@ func (i *inspection) entry(a *archive, h *tar.Header, keep func(string) bool, s 
 	if err != nil {
 		return err
 	}
-	s.entries++
-	if keep(name) && h.Typeflag == tar.TypeLink {
+	if w.keep(name) && h.Typeflag == tar.TypeLink {
 		if _, err := entryName(h.Linkname); err != nil {
 			return errs.Newf(errs.Invalid, "archive entry %q links out of the image: %w", h.Name, err)
 		}
 	}
+	w.tell(w.archive)
+	return w.look(name, h)
+}
+
+// look notes what an entry makes of the archive.
+func (w *walk) look(name string, h *tar.Header) (err error) {
+	w.seen.entries++
 	switch {
-	case f != nil && name == metadataFile:
+	case w.facts != nil && name == metadataFile:
 		if h.Typeflag != tar.TypeReg {
 			return errs.Newf(errs.Invalid, "metadata.yaml is not a plain file")
 		}
-		s.metadata = true
-		if f.metadata, err = ParseMetadata(a); err != nil && errs.KindOf(err) == errs.Internal {
-			return i.broken(err, h.Name)
+		w.seen.metadata = true
+		if w.facts.metadata, err = ParseMetadata(w.archive); err != nil && errs.KindOf(err) == errs.Internal {
+			return w.broken(err, h.Name)
 		}
 		return err
-	case strings.HasPrefix(name, "rootfs/"), name == "rootfs" && h.Typeflag == tar.TypeDir:
-		s.rootfs = true
+	case strings.HasPrefix(name, "rootfs/"), name == rootFolder && h.Typeflag == tar.TypeDir:
+		w.seen.rootfs = true
 	case name == diskPart:
-		s.disk = true
+		w.seen.disk = true
 	}
-	i.tell(a)
 	return nil
 }
 
