@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"lxd/internal/cli/help"
 )
 
 // version is the release of LXD that lxc belongs to.
@@ -82,7 +84,7 @@ Call any of them with --help to learn about it.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	a.globalFlags(root)
-	setHelp(root)
+	help.Set(root)
 	word := firstWord(args)
 	all := nouns()
 	if i := slices.IndexFunc(all, func(n noun) bool { return n.answers(word) }); i >= 0 {

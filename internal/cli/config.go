@@ -9,6 +9,7 @@ import (
 
 	"lxd/api"
 	"lxd/client"
+	"lxd/internal/cli/property"
 	"lxd/internal/cli/render"
 )
 
@@ -155,7 +156,7 @@ func printKey[F, P any](k *kind[F, P], args []string, f configFlags, config func
 	value := config(full)[args[1]]
 	if f.property {
 		put := k.writable(full)
-		if value, err = readProperty(&put, args[1]); err != nil {
+		if value, err = property.Read(&put, args[1]); err != nil {
 			return err
 		}
 	}
@@ -232,7 +233,7 @@ func configChange(a *App, server bool, args []string, f configFlags, changes map
 	k := instanceKind(a)
 	return k.update(args, "", func(p *api.InstancePut) error {
 		if f.property {
-			return writeProperties(p, changes)
+			return property.Write(p, changes)
 		}
 		if p.Config == nil {
 			p.Config = map[string]string{}

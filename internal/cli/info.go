@@ -13,6 +13,7 @@ import (
 	"lxd/api"
 	"lxd/client"
 	"lxd/internal/cli/render"
+	"lxd/internal/cli/resource"
 )
 
 // infoFlags are the flags of info.
@@ -34,7 +35,12 @@ func infoCommand(a *App) *cobra.Command {
 			case name != "":
 				return a.infoInstance(server, name, f)
 			case f.resources:
-				return a.infoResources(server.OnTarget(f.target))
+				var r api.Resources
+				if _, err := server.OnTarget(f.target).Get(a.ctx, "/1.0/resources", &r); err != nil {
+					return err
+				}
+				resource.Print(a.Out, &r)
+				return nil
 			}
 			info, err := server.OnTarget(f.target).Server(a.ctx)
 			if err != nil {

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"lxd/client"
+	"lxd/internal/cli/property"
 	"lxd/internal/cli/render"
 )
 
@@ -134,10 +135,10 @@ func (k *kind[F, P]) get() *cobra.Command {
 	return cmd
 }
 
-func (k *kind[F, P]) value(full *F, key string, property bool) (string, error) {
+func (k *kind[F, P]) value(full *F, key string, asProperty bool) (string, error) {
 	put := k.writable(full)
-	if property {
-		return readProperty(&put, key)
+	if asProperty {
+		return property.Read(&put, key)
 	}
 	return (*k.settings(&put))[key], nil
 }
@@ -172,10 +173,10 @@ func (k *kind[F, P]) unset() *cobra.Command {
 }
 
 // change applies changes to the configuration, or to the properties, of the object that args name.
-func (k *kind[F, P]) change(args []string, target string, changes map[string]string, property bool) error {
+func (k *kind[F, P]) change(args []string, target string, changes map[string]string, asProperty bool) error {
 	return k.update(args, target, func(p *P) error {
-		if property {
-			return writeProperties(p, changes)
+		if asProperty {
+			return property.Write(p, changes)
 		}
 		settings := k.settings(p)
 		if *settings == nil {

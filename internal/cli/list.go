@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
-	"fmt"
-	"net/http"
+	"errors"
 	"slices"
 	"strings"
 
@@ -11,6 +9,7 @@ import (
 
 	"lxd/api"
 	"lxd/client"
+	"lxd/internal/cli/listing"
 	"lxd/internal/cli/render"
 )
 
@@ -87,7 +86,7 @@ func (a *App) listInstances(args []string, f listFlags) error {
 	if err != nil {
 		return err
 	}
-	match, err := newMatcher(filters)
+	match, err := listing.NewMatcher(filters)
 	if err != nil {
 		return err
 	}
@@ -99,29 +98,46 @@ func (a *App) listInstances(args []string, f listFlags) error {
 	if err != nil {
 		return err
 	}
-	want := match.needs()
+	want := match.Needs()
 	for _, c := range cols {
-		want |= c.needs
+		want |= c.Needs
 	}
 	if !asRows {
-		want = needAll
+		want = listing.NeedAll
 	}
-	instances, err := a.fetchInstances(server, want, f.all, hasExtension(info, "instances_state_selective_recursion"))
+	path := want.Path(hasExtension(info, "instances_state_selective_recursion"))
+	if f.all {
+		path = query(path, "all-projects", "true")
+	}
+	answer, err := server.Do(a.ctx, client.Request{Method: get, Path: path})
 	if err != nil {
 		return err
 	}
-	instances = slices.DeleteFunc(instances, func(i api.InstanceFull) bool { return !match.matches(&i) })
-	header, rows := make([]string, len(cols)), make([][]string, len(instances))
-	for i, c := range cols {
-		header[i] = c.title
+	instances, err := want.Decode(answer.Metadata)
+	if err != nil {
+		return err
 	}
-	for i := range instances {
-		rows[i] = make([]string, len(cols))
-		for n, c := range cols {
-			rows[i][n] = c.text(&instances[i])
-		}
-	}
+	instances = slices.DeleteFunc(instances, func(i api.InstanceFull) bool { return !match.Matches(&i) })
+	header, rows := listing.LayOut(cols, instances)
 	return a.list(f.shape, header, rows, instances)
+}
+
+// pick finds the columns that the flags ask for.
+func (f listFlags) pick(clustered bool) ([]listing.Column, error) {
+	columns := f.columns
+	if f.fast {
+		if columns != listColumns {
+			return nil, errors.New("Can't specify --fast with --columns")
+		}
+		columns = fastListColumns
+	}
+	if columns == listColumns && !clustered {
+		columns = strings.TrimSuffix(columns, "L")
+	}
+	if f.all && (f.fast || f.columns == listColumns) {
+		columns = "e" + columns
+	}
+	return listing.Pick(columns, clustered)
 }
 
 // listArgs tells the remote in front of the filters from the filters.
@@ -135,86 +151,4 @@ func (a *App) listArgs(args []string) (*client.Client, []string, error) {
 		return server, args[1:], err
 	}
 	return server, append([]string{first}, args[1:]...), err
-}
-
-// need says which parts of instances a list is made from, so that no more is fetched and decoded.
-type need uint8
-
-const (
-	needObject  need = 1 << iota // more of the instance than the few fields that the usual columns show
-	needState                    // the cheap parts of the state, or the number of snapshots
-	needDisk                     // state.disk
-	needNetwork                  // state.network
-	needAll     = needObject | needState | needDisk | needNetwork
-)
-
-// path is the request that fetches what is needed. Servers that cannot leave parts of the state out are asked for all of it.
-func (n need) path(selective bool) string {
-	if n&^needObject == 0 {
-		return recursive("/1.0/instances")
-	}
-	level := "2"
-	if selective && n != needAll {
-		var fields []string
-		if n&needDisk != 0 {
-			fields = append(fields, "state.disk")
-		}
-		if n&needNetwork != 0 {
-			fields = append(fields, "state.network")
-		}
-		level += ";fields=" + strings.Join(fields, ",")
-	}
-	return query("/1.0/instances", "recursion", level)
-}
-
-// slimInstance is what the usual columns show of an instance. Decoding only that takes a fraction of the time.
-type slimInstance struct {
-	Name       string         `json:"name"`
-	Status     string         `json:"status"`
-	StatusCode api.StatusCode `json:"status_code"`
-	Location   string         `json:"location"`
-	Type       string         `json:"type"`
-	Project    string         `json:"project"`
-	Ephemeral  bool           `json:"ephemeral"`
-	Snapshots  []struct{}     `json:"snapshots"`
-	State      *struct {
-		Network map[string]api.InstanceStateNetwork `json:"network"`
-	} `json:"state"`
-}
-
-func (s *slimInstance) full() api.InstanceFull {
-	out := api.InstanceFull{Instance: api.Instance{Name: s.Name, Status: s.Status, StatusCode: s.StatusCode, Location: s.Location,
-		Type: s.Type, Project: s.Project, Ephemeral: s.Ephemeral}}
-	if len(s.Snapshots) > 0 {
-		out.Snapshots = make([]api.InstanceSnapshot, len(s.Snapshots))
-	}
-	if s.State != nil {
-		out.State = &api.InstanceState{Network: s.State.Network}
-	}
-	return out
-}
-
-func (a *App) fetchInstances(server *client.Client, want need, all, selective bool) ([]api.InstanceFull, error) {
-	path := want.path(selective)
-	if all {
-		path = query(path, "all-projects", "true")
-	}
-	answer, err := server.Do(a.ctx, client.Request{Method: http.MethodGet, Path: path})
-	if err != nil {
-		return nil, err
-	}
-	if want&(needObject|needDisk) != 0 {
-		instances := []api.InstanceFull{}
-		err := json.Unmarshal(answer.Metadata, &instances)
-		return instances, err
-	}
-	var slim []slimInstance
-	if err := json.Unmarshal(answer.Metadata, &slim); err != nil {
-		return nil, fmt.Errorf("the list of instances does not have the expected form: %w", err)
-	}
-	instances := make([]api.InstanceFull, len(slim))
-	for i := range slim {
-		instances[i] = slim[i].full()
-	}
-	return instances, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -58,6 +59,11 @@ func (a *App) query(arg string, f queryFlags) error {
 	if err != nil {
 		return err
 	}
+	return a.printAnswer(server, data, f)
+}
+
+// printAnswer prints the metadata of an answer, or all of it with --raw, after waiting for its operation with --wait.
+func (a *App) printAnswer(server *client.Client, data []byte, f queryFlags) error {
 	var envelope api.Response
 	if json.Unmarshal(data, &envelope) != nil || envelope.Type == "" {
 		a.printf("%s", data) // not every path of the API answers with JSON
@@ -131,3 +137,24 @@ func (a *App) printIndented(v any) error {
 	a.printf("%s\n", pretty.Bytes())
 	return nil
 }
+
+func versionCommand(a *App) *cobra.Command {
+	return a.leaf(spec{use: "version [<remote>:]", short: "Show local and remote versions", most: 1,
+		run: func(args []string) error {
+			name := "unreachable"
+			server, _, err := a.remoteArg(args, 0)
+			if err == nil {
+				if info, err := server.Server(a.ctx); err == nil {
+					name = info.Environment.ServerVersion
+				}
+				if name == "" {
+					name = "unknown"
+				}
+			}
+			a.printf("Client version: %s\nServer version: %s\n", version, name)
+			return nil
+		}})
+}
+
+// unexpected is an answer of the server that lacks something.
+func unexpected(what string) error { return fmt.Errorf("the server's answer lacks %s", what) }

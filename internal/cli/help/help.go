@@ -1,4 +1,5 @@
-package cli
+// Package help lays out the usage and the help of commands.
+package help
 
 import (
 	"fmt"
@@ -8,10 +9,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// setHelp gives root and all below it our layout of usage and help.
-func setHelp(root *cobra.Command) {
+// Set gives root and all below it our layout of usage and help.
+func Set(root *cobra.Command) {
 	root.SetUsageFunc(func(cmd *cobra.Command) error {
-		usage(cmd.OutOrStderr(), cmd)
+		usage(cmd.ErrOrStderr(), cmd)
 		return nil
 	})
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
@@ -38,21 +39,23 @@ func indent(text string) string {
 	return strings.Join(lines, "\n")
 }
 
+// usage prints the sections that cmd has, with an empty line between each two.
 func usage(w io.Writer, cmd *cobra.Command) {
-	section := func(title, text string) { fmt.Fprintf(w, "%s:\n%s\n", title, text) }
-	fmt.Fprintln(w, "Usage:")
+	var sections []string
+	section := func(title, text string) { sections = append(sections, title+":\n"+strings.TrimRight(text, "\n")+"\n") }
+	var lines string
 	if cmd.Runnable() {
-		fmt.Fprintf(w, "  %s\n", cmd.UseLine())
+		lines += "  " + cmd.UseLine() + "\n"
 	}
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(w, "  %s [command]\n", cmd.CommandPath())
+		lines += "  " + cmd.CommandPath() + " [command]\n"
 	}
-	fmt.Fprintln(w)
+	section("Usage", lines)
 	if len(cmd.Aliases) > 0 {
-		section("Aliases", "  "+cmd.NameAndAliases()+"\n")
+		section("Aliases", "  "+cmd.NameAndAliases())
 	}
 	if cmd.Example != "" {
-		section("Examples", indent(cmd.Example)+"\n")
+		section("Examples", indent(cmd.Example))
 	}
 	if cmd.HasAvailableSubCommands() {
 		section("Available Commands", subCommands(cmd))
@@ -64,8 +67,9 @@ func usage(w io.Writer, cmd *cobra.Command) {
 		section("Global Flags", cmd.InheritedFlags().FlagUsages())
 	}
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(w, "Use \"%s [command] --help\" for more information about a command.\n", cmd.CommandPath())
+		sections = append(sections, fmt.Sprintf("Use \"%s [command] --help\" for more information about a command.\n", cmd.CommandPath()))
 	}
+	fmt.Fprint(w, strings.Join(sections, "\n"))
 }
 
 // subCommands lists what is below cmd, with --sub-commands on every level.

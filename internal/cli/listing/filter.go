@@ -1,4 +1,4 @@
-package cli
+package listing
 
 import (
 	"fmt"
@@ -10,29 +10,32 @@ import (
 	"lxd/api"
 )
 
-// matcher tells whether an instance is to be listed. Every one of its rules must hold.
-type matcher []rule
+// Matcher tells whether an instance is to be listed. Every one of its rules must hold.
+type Matcher []rule
 
 // rule is one filter and what it looks at.
 type rule struct {
-	needs need
+	needs Need
 	holds func(*api.InstanceFull) bool
 }
 
-func (m matcher) needs() need {
-	var n need
+// Needs is what the rules look at.
+func (m Matcher) Needs() Need {
+	var n Need
 	for _, r := range m {
 		n |= r.needs
 	}
 	return n
 }
 
-func (m matcher) matches(i *api.InstanceFull) bool {
+// Matches tells whether every rule holds for i.
+func (m Matcher) Matches(i *api.InstanceFull) bool {
 	return !slices.ContainsFunc(m, func(r rule) bool { return !r.holds(i) })
 }
 
-func newMatcher(filters []string) (matcher, error) {
-	var m matcher
+// NewMatcher reads filters as the command line has them.
+func NewMatcher(filters []string) (Matcher, error) {
+	var m Matcher
 	for _, filter := range filters {
 		r, err := newRule(filter)
 		if err != nil {
@@ -62,7 +65,7 @@ func newRule(filter string) (rule, error) {
 	case "location":
 		return rule{0, oneOf(func(i *api.InstanceFull) string { return i.Location })}, nil
 	case "architecture":
-		return rule{needObject, oneOf(func(i *api.InstanceFull) string { return i.Architecture })}, nil
+		return rule{NeedObject, oneOf(func(i *api.InstanceFull) string { return i.Architecture })}, nil
 	case "ipv4", "ipv6":
 		return addressRule(key, value)
 	}
@@ -93,7 +96,7 @@ func addressRule(key, value string) (rule, error) {
 		}
 		prefixes = append(prefixes, p)
 	}
-	return rule{needState | needNetwork, func(i *api.InstanceFull) bool {
+	return rule{NeedState | NeedNetwork, func(i *api.InstanceFull) bool {
 		for line := range strings.SplitSeq(addresses(i, family), "\n") {
 			text, _, _ := strings.Cut(line, " ")
 			addr, err := netip.ParseAddr(text)
@@ -122,7 +125,7 @@ func configRule(key, value string) (rule, error) {
 	if err != nil {
 		values = regexp.MustCompile("^" + regexp.QuoteMeta(value) + "$")
 	}
-	return rule{needObject, func(i *api.InstanceFull) bool {
+	return rule{NeedObject, func(i *api.InstanceFull) bool {
 		for k, v := range i.ExpandedConfig {
 			if keys.MatchString(k) && (v == value || values.MatchString(v)) {
 				return true

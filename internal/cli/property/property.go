@@ -1,4 +1,5 @@
-package cli
+// Package property reads and writes the plain fields of wire types by their JSON names.
+package property
 
 import (
 	"fmt"
@@ -28,8 +29,8 @@ func field(ptr any, key string) (reflect.Value, error) {
 	return reflect.Value{}, fmt.Errorf("The property %q does not exist; there are: %s", key, strings.Join(known, ", "))
 }
 
-// readProperty is the text of a property of the struct behind ptr.
-func readProperty(ptr any, key string) (string, error) {
+// Read returns the text of a property of the struct behind ptr.
+func Read(ptr any, key string) (string, error) {
 	f, err := field(ptr, key)
 	if err != nil {
 		return "", err
@@ -40,8 +41,8 @@ func readProperty(ptr any, key string) (string, error) {
 	return fmt.Sprint(f.Interface()), nil
 }
 
-// writeProperties sets properties of the struct behind ptr; an empty text is the zero value.
-func writeProperties(ptr any, changes map[string]string) error {
+// Write sets properties of the struct behind ptr; an empty text is the zero value.
+func Write(ptr any, changes map[string]string) error {
 	for key, text := range changes {
 		f, err := field(ptr, key)
 		if err != nil {

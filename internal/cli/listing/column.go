@@ -1,4 +1,4 @@
-package cli
+package listing
 
 import (
 	"cmp"
@@ -12,30 +12,20 @@ import (
 	"lxd/internal/cli/render"
 )
 
-// listColumn is one column of the list of instances, and what it is made from.
-type listColumn struct {
-	title string
-	needs need
-	text  func(*api.InstanceFull) string
+// Column is one column of the list of instances, and what it is made from.
+type Column struct {
+	// Title heads the column.
+	Title string
+	// Needs is what the cells are made from.
+	Needs Need
+	// Text is the cell of an instance; it may have several lines.
+	Text func(*api.InstanceFull) string
 }
 
-// pick finds the columns that the flags ask for.
-func (f listFlags) pick(clustered bool) ([]listColumn, error) {
-	columns := f.columns
-	if f.fast {
-		if columns != listColumns {
-			return nil, errors.New("Can't specify --fast with --columns")
-		}
-		columns = fastListColumns
-	}
-	if columns == listColumns && !clustered {
-		columns = strings.TrimSuffix(columns, "L")
-	}
-	if f.all && (f.fast || f.columns == listColumns) {
-		columns = "e" + columns
-	}
-	known := knownListColumns()
-	var out []listColumn
+// Pick finds the columns that a text names: letters, or keys between commas.
+func Pick(columns string, clustered bool) ([]Column, error) {
+	known := knownColumns()
+	var out []Column
 	for entry := range strings.SplitSeq(columns, ",") {
 		if entry == "" {
 			return nil, fmt.Errorf("Empty column entry (redundant, leading or trailing command) in '%s'", columns)
@@ -51,7 +41,7 @@ func (f listFlags) pick(clustered bool) ([]listColumn, error) {
 		for _, letter := range entry {
 			c, ok := known[letter]
 			if !ok {
-				return nil, unknownColumn(letter, entry)
+				return nil, fmt.Errorf("Unknown column shorthand char '%c' in '%s'", letter, entry)
 			}
 			if letter == 'L' && !clustered {
 				return nil, errors.New("Can't specify column L when not clustered")
@@ -62,20 +52,35 @@ func (f listFlags) pick(clustered bool) ([]listColumn, error) {
 	return out, nil
 }
 
-func knownListColumns() map[rune]listColumn {
-	type full = api.InstanceFull
-	object := func(title string, text func(*full) string) listColumn { return listColumn{title, needObject, text} }
-	state := func(title string, text func(*full) string) listColumn {
-		return listColumn{title, needObject | needState, withState(text)}
+// LayOut renders the cells of instances.
+func LayOut(columns []Column, instances []api.InstanceFull) (header []string, rows [][]string) {
+	header, rows = make([]string, len(columns)), make([][]string, len(instances))
+	for i, c := range columns {
+		header[i] = c.Title
 	}
-	return map[rune]listColumn{
-		'4': {"IPV4", needState | needNetwork, func(i *full) string { return addresses(i, "inet") }},
-		'6': {"IPV6", needState | needNetwork, func(i *full) string { return addresses(i, "inet6") }},
+	for i := range instances {
+		rows[i] = make([]string, len(columns))
+		for n, c := range columns {
+			rows[i][n] = c.Text(&instances[i])
+		}
+	}
+	return header, rows
+}
+
+func knownColumns() map[rune]Column {
+	type full = api.InstanceFull
+	object := func(title string, text func(*full) string) Column { return Column{title, NeedObject, text} }
+	state := func(title string, text func(*full) string) Column {
+		return Column{title, NeedObject | NeedState, withState(text)}
+	}
+	return map[rune]Column{
+		'4': {"IPV4", NeedState | NeedNetwork, func(i *full) string { return addresses(i, "inet") }},
+		'6': {"IPV6", NeedState | NeedNetwork, func(i *full) string { return addresses(i, "inet6") }},
 		'a': object("ARCHITECTURE", func(i *full) string { return i.Architecture }),
 		'b': object("STORAGE POOL", rootPool),
 		'c': object("CREATED AT", func(i *full) string { return render.Time(i.CreatedAt) }),
 		'd': object("DESCRIPTION", func(i *full) string { return i.Description }),
-		'D': {"DISK USAGE", needObject | needState | needDisk, withState(diskUsage)},
+		'D': {"DISK USAGE", NeedObject | NeedState | NeedDisk, withState(diskUsage)},
 		'e': {"PROJECT", 0, func(i *full) string { return i.Project }},
 		'f': object("BASE IMAGE", func(i *full) string { return fmt.Sprintf("%.12s", i.Config["volatile.base_image"]) }),
 		'F': object("BASE IMAGE", func(i *full) string { return i.Config["volatile.base_image"] }),
@@ -88,7 +93,7 @@ func knownListColumns() map[rune]listColumn {
 		'p': state("PID", func(i *full) string { return strconv.FormatInt(i.State.Pid, 10) }),
 		'P': object("PROFILES", func(i *full) string { return strings.Join(i.Profiles, "\n") }),
 		's': {"STATE", 0, func(i *full) string { return strings.ToUpper(i.Status) }},
-		'S': {"SNAPSHOTS", needState, func(i *full) string { return strconv.Itoa(len(i.Snapshots)) }},
+		'S': {"SNAPSHOTS", NeedState, func(i *full) string { return strconv.Itoa(len(i.Snapshots)) }},
 		't': {"TYPE", 0, instanceType},
 		'u': state("CPU USAGE", cpuUsage),
 	}
@@ -176,41 +181,47 @@ func cpuUsage(i *api.InstanceFull) string {
 }
 
 // keyColumn is a column of the form [config:|devices:]key[:name][:maxWidth].
-func keyColumn(entry string) (listColumn, error) {
+func keyColumn(entry string) (Column, error) {
 	parts := strings.Split(entry, ":")
 	source := "config"
 	if parts[0] == "config" || parts[0] == "devices" {
 		source, parts = parts[0], parts[1:]
 	}
 	if len(parts) == 0 || len(parts) > 3 || parts[0] == "" {
-		return listColumn{}, fmt.Errorf("Invalid config key column format (too many fields): '%s'", entry)
+		return Column{}, fmt.Errorf("Invalid config key column format (too many fields): '%s'", entry)
 	}
-	key, title, width := parts[0], strings.ToUpper(strings.NewReplacer(".", " ", "_", " ").Replace(parts[0])), -1
+	key, title := parts[0], strings.ToUpper(strings.NewReplacer(".", " ", "_", " ").Replace(parts[0]))
 	if len(parts) > 1 {
 		title = parts[1]
 		if title == "" && len(parts) == 2 {
 			title = key
 		}
 	}
+	width := -1
 	if len(parts) > 2 {
 		n, err := strconv.Atoi(parts[2])
 		if err != nil || n < -1 {
-			return listColumn{}, fmt.Errorf("Invalid max width (must be a number, 0 or -1) '%s' in '%s'", parts[2], entry)
+			return Column{}, fmt.Errorf("Invalid max width (must be a number, 0 or -1) '%s' in '%s'", parts[2], entry)
 		}
 		if width = n; n == 0 {
 			width = len(title)
 		}
 	}
-	value := func(i *api.InstanceFull) string { return i.ExpandedConfig[key] }
+	value := keyValue(source, key)
+	return Column{title, NeedObject, func(i *api.InstanceFull) string {
+		text := value(i)
+		if width >= 0 && len(text) > width {
+			text = text[:width]
+		}
+		return text
+	}}, nil
+}
+
+// keyValue reads a configuration key, or the key of a device, of an instance.
+func keyValue(source, key string) func(*api.InstanceFull) string {
 	if source == "devices" {
 		device, field, _ := strings.Cut(key, ".")
-		value = func(i *api.InstanceFull) string { return i.ExpandedDevices[device][field] }
+		return func(i *api.InstanceFull) string { return i.ExpandedDevices[device][field] }
 	}
-	return listColumn{title, needObject, func(i *api.InstanceFull) string {
-		if text := value(i); width < 0 || len(text) <= width {
-			return text
-		} else {
-			return text[:width]
-		}
-	}}, nil
+	return func(i *api.InstanceFull) string { return i.ExpandedConfig[key] }
 }

@@ -1,20 +1,21 @@
-package cli
+// Package resource prints what the hardware of a server has.
+package resource
 
 import (
 	"fmt"
+	"io"
 
 	"lxd/api"
-	"lxd/client"
 	"lxd/internal/cli/render"
 )
 
 // outline prints nested lines; it remembers nothing but how deep it is.
 type outline struct {
-	app   *App
+	out   io.Writer
 	depth string
 }
 
-func (o outline) line(format string, args ...any) { o.app.printf(o.depth+format+"\n", args...) }
+func (o outline) line(format string, args ...any) { fmt.Fprintf(o.out, o.depth+format+"\n", args...) }
 
 // field prints a line unless the value is empty or zero.
 func (o outline) field(title string, value any) {
@@ -23,21 +24,17 @@ func (o outline) field(title string, value any) {
 	}
 }
 
-func (o outline) in(by string) outline { return outline{o.app, o.depth + by} }
+func (o outline) in(by string) outline { return outline{o.out, o.depth + by} }
 
-func (a *App) infoResources(server *client.Client) error {
-	var r api.Resources
-	if _, err := server.Get(a.ctx, "/1.0/resources", &r); err != nil {
-		return err
-	}
-	o := outline{app: a}
+// Print writes r to w as an outline.
+func Print(w io.Writer, r *api.Resources) {
+	o := outline{out: w}
 	o.system(&r.System)
 	o.cpus(&r.CPU)
 	o.memory(&r.Memory)
 	o.gpus(&r.GPU)
 	o.nics(&r.Network)
 	o.disks(&r.Storage)
-	return nil
 }
 
 func (o outline) system(s *api.ResourcesSystem) {

@@ -1,0 +1,125 @@
+package cli_test
+
+import (
+	"net/http"
+	"time"
+
+	"lxd/api"
+)
+
+const fingerprint = "a1776f67c63eb5261f729f695be173b9712d57706ffcf6328051e6fcbbee940c"
+
+var day = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+func instance(name string, status api.StatusCode) api.InstanceFull {
+	root := map[string]string{"type": "disk", "path": "/", "pool": "default"}
+	nic := map[string]string{"type": "nic", "network": "lxdbr0", "name": "eth0"}
+	i := api.InstanceFull{Instance: api.Instance{Name: name, Status: status.String(), StatusCode: status, Type: "container", Project: "default",
+		Location: "none", Architecture: "x86_64", CreatedAt: day, Profiles: []string{"default"},
+		Config:          map[string]string{"volatile.base_image": fingerprint, "user.role": "web"},
+		Devices:         map[string]map[string]string{},
+		ExpandedConfig:  map[string]string{"volatile.base_image": fingerprint, "user.role": "web", "image.os": "Debian"},
+		ExpandedDevices: map[string]map[string]string{"root": root, "eth0": nic}},
+		State: &api.InstanceState{Status: status.String(), StatusCode: status}}
+	if status == api.StatusRunning {
+		i.LastUsedAt = day
+		i.State = runningState()
+	}
+	return i
+}
+
+func runningState() *api.InstanceState {
+	address := func(family, ip, mask, scope string) api.InstanceStateNetworkAddress {
+		return api.InstanceStateNetworkAddress{Family: family, Address: ip, Netmask: mask, Scope: scope}
+	}
+	return &api.InstanceState{Status: "Running", StatusCode: api.StatusRunning, Pid: 4242, Processes: 7,
+		CPU:    api.InstanceStateCPU{Usage: 3_500_000_000},
+		Memory: api.InstanceStateMemory{Usage: 64 << 20, UsagePeak: 80 << 20, Total: 256 << 20},
+		Disk:   map[string]api.InstanceStateDisk{"root": {Usage: 10 << 20}},
+		Network: map[string]api.InstanceStateNetwork{
+			"lo": {Type: "loopback", State: "up", Mtu: 65536, Addresses: []api.InstanceStateNetworkAddress{address("inet", "127.0.0.1", "8", "local")}},
+			"eth0": {Type: "broadcast", State: "up", Mtu: 1500, Hwaddr: "00:16:3e:01:02:03", HostName: "veth1",
+				Counters: api.InstanceStateNetworkCounters{BytesReceived: 3360, BytesSent: 700, PacketsReceived: 30, PacketsSent: 9},
+				Addresses: []api.InstanceStateNetworkAddress{address("inet", "10.1.0.5", "24", "global"), address("inet", "172.17.0.1", "16", "global"),
+					address("inet6", "fd42::5", "64", "global"), address("inet6", "fe80::1", "64", "link")}}}}
+}
+
+// fixture is a server with a little of everything.
+func fixture() map[string]answer {
+	c1, c2, c10 := instance("c1", api.StatusRunning), instance("c2", api.StatusStopped), instance("c10", api.StatusStopped)
+	c2.Devices = map[string]map[string]string{"data": {"type": "disk", "path": "/data", "source": "/srv"}}
+	c10.Ephemeral = true
+	c1.Snapshots = []api.InstanceSnapshot{{Name: "snap0", CreatedAt: day}}
+	out := map[string]answer{
+		"GET /1.0":                           {metadata: server(), etag: "e-server"},
+		"GET /1.0/instances":                 {metadata: []api.InstanceFull{c10, c2, c1}},
+		"GET /1.0/instances/c1":              {metadata: c1, etag: "e-c1"},
+		"GET /1.0/instances/c2":              {metadata: c2, etag: "e-c2"},
+		"PUT /1.0/instances/c2/state":        {async: true},
+		"PUT /1.0/instances/c1/state":        {async: true, fail: "The instance is already running"},
+		"PUT /1.0/instances/c9/state":        {code: http.StatusNotFound, text: "Instance not found"},
+		"POST /1.0/instances":                {async: true, meta: map[string]any{"entity_url": "/1.0/instances/happy-fox"}},
+		"GET /1.0/instances/happy-fox":       {metadata: c2},
+		"GET /1.0/instances/c3":              {metadata: api.Instance{Name: "c3"}},
+		"GET /1.0/operations":                {metadata: map[string]any{"running": []api.Operation{operation("b2", answer{}, api.StatusRunning), operation("b10", answer{}, api.StatusRunning)}}},
+		"GET /1.0/operations/b2":             {metadata: operation("b2", answer{}, api.StatusRunning)},
+		"POST /1.0/bad":                      {code: http.StatusBadRequest, text: "No such thing"},
+		"GET /1.0/instances/c2/metadata":     {metadata: api.ImageMetadata{Architecture: "x86_64", CreationDate: 1700000000, Properties: map[string]string{"os": "Debian"}}},
+		"GET /1.0/instances/c1/logs/lxc.log": {code: http.StatusNotFound, text: "no log"},
+	}
+	fixtureImages(out)
+	fixturePlaces(out)
+	return out
+}
+
+func server() api.Server {
+	s := api.Server{AuthUserName: "root", AuthUserMethod: "unix"}
+	s.APIExtensions = []string{"instances_state_selective_recursion", "instance_create_start", "instance_force_delete"}
+	s.Config = map[string]any{"core.https_address": "[::]:8443"}
+	s.Environment.ServerVersion, s.Environment.ServerName = "6.7", "box"
+	return s
+}
+
+func fixtureImages(out map[string]answer) {
+	image := api.Image{Fingerprint: fingerprint, Size: 1032652, Architecture: "x86_64", Type: "container", UploadedAt: day, CreatedAt: day, Filename: "bb.tar.gz",
+		Aliases: []api.ImageAlias{{Name: "busybox"}, {Name: "bb", Description: "small"}}, Properties: map[string]string{"description": "busybox amd64", "os": "busybox"}, Profiles: []string{"default"}}
+	alias := api.ImageAliasesEntry{Name: "bb", Type: "container", Target: fingerprint, Description: "small"}
+	out["GET /1.0/images"] = answer{metadata: []api.Image{image}}
+	out["GET /1.0/images/"+fingerprint] = answer{metadata: image, etag: "e-image"}
+	out["GET /1.0/images/aliases"] = answer{metadata: []api.ImageAliasesEntry{alias}}
+	out["GET /1.0/images/aliases/bb"] = answer{metadata: alias}
+	out["POST /1.0/images"] = answer{async: true, meta: map[string]any{"fingerprint": fingerprint}}
+	out["DELETE /1.0/images/"+fingerprint] = answer{async: true}
+}
+
+func fixturePlaces(out map[string]answer) {
+	profile := api.Profile{Name: "default", Description: "Default LXD profile", Project: "default", Config: map[string]string{"user.a": "b"}, UsedBy: []string{"/1.0/instances/c2", "/1.0/instances/c1"},
+		Devices: map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": "default"}, "eth0": {"type": "nic", "network": "lxdbr0", "name": "eth0"}}}
+	pool := api.StoragePool{Name: "default", Driver: "dir", Status: "Created", Config: map[string]string{"source": "/pool"}, UsedBy: []string{"/1.0/profiles/default", "/1.0/instances/c1?project=web"}, Locations: []string{"none"}}
+	network := api.Network{Name: "lxdbr0", Type: "bridge", Managed: true, Status: "Created", Config: map[string]string{"ipv4.address": "10.1.0.1/24", "ipv6.address": "none"}, Locations: []string{"none"}}
+	host := api.Network{Name: "eth7", Type: "physical"}
+	volume := api.StorageVolume{Name: "c1", Type: "container", Pool: "default", ContentType: "filesystem", Project: "default", Location: "none", UsedBy: []string{"/1.0/instances/c1"}}
+	out["GET /1.0/profiles"] = answer{metadata: []api.Profile{profile}}
+	out["GET /1.0/profiles/default"] = answer{metadata: profile, etag: "e-profile"}
+	out["POST /1.0/profiles/default"] = answer{code: http.StatusForbidden, text: `The "default" profile cannot be renamed`}
+	out["GET /1.0/storage-pools"] = answer{metadata: []api.StoragePool{pool}}
+	out["GET /1.0/storage-pools/default"] = answer{metadata: pool, etag: "e-pool"}
+	out["GET /1.0/storage-pools/default/resources"] = answer{metadata: api.ResourcesStoragePool{Space: api.ResourcesStoragePoolSpace{Used: 5 << 30, Total: 20 << 30}}}
+	out["GET /1.0/storage-pools/default/volumes"] = answer{metadata: []api.StorageVolume{volume}}
+	out["GET /1.0/storage-volumes"] = answer{metadata: []api.StorageVolume{volume}}
+	out["GET /1.0/storage-pools/default/volumes/container/c1"] = answer{metadata: volume}
+	out["GET /1.0/networks"] = answer{metadata: []api.Network{network, host, {Name: "lo", Type: "loopback"}}}
+	out["GET /1.0/networks/lxdbr0"] = answer{metadata: network, etag: "e-net"}
+	out["GET /1.0/networks/eth7"] = answer{metadata: host}
+	out["GET /1.0/networks/lxdbr0/leases"] = answer{metadata: []api.NetworkLease{{Hostname: "c1", Hwaddr: "00:16:3e:01:02:03", Address: "10.1.0.5", Type: "dynamic"}}}
+	out["GET /1.0/networks/lxdbr0/state"] = answer{metadata: api.NetworkState{Hwaddr: "00:16:3e:00:00:01", Mtu: 1500, State: "up", Type: "broadcast",
+		Addresses: []api.NetworkStateAddress{{Family: "inet", Address: "10.1.0.1", Netmask: "24", Scope: "global"}},
+		Counters:  api.NetworkStateCounters{BytesReceived: 5100, PacketsReceived: 77},
+		Bridge:    &api.NetworkStateBridge{ID: "8000.00163e000001", ForwardDelay: 1500, UpperDevices: []string{"veth1"}}}}
+	out["GET /1.0/resources"] = answer{metadata: api.Resources{
+		CPU: api.ResourcesCPU{Architecture: "x86_64", Sockets: []api.ResourcesCPUSocket{{Vendor: "Acme", Name: "Fast", Cache: []api.ResourcesCPUCache{{Level: 1, Type: "Data", Size: 48 << 10}},
+			Cores: []api.ResourcesCPUCore{{Threads: []api.ResourcesCPUThread{{Online: true}}}}}}},
+		Memory:  api.ResourcesMemory{Used: 1 << 30, Total: 4 << 30},
+		Network: api.ResourcesNetwork{Cards: []api.ResourcesNetworkCard{{PCIAddress: "0000:00:03.0", Driver: "virtio", DriverVersion: "6"}}},
+		Storage: api.ResourcesStorage{Disks: []api.ResourcesStorageDisk{{ID: "vda", Size: 1 << 40}, {ID: "vdb", Size: 1 << 30}}}}}
+}
