@@ -59,20 +59,21 @@ func attrAllowed(name string) bool {
 	return strings.HasPrefix(name, "user.")
 }
 
-// applyFd sets all of m on an open file or folder: the owner first, since a change of it drops set-user-id bits and capabilities.
+// applyFd sets all of m on an open file or folder: the owner first, since a change of it drops set-user-id bits and capabilities; the mode
+// after the attributes, since it may forbid writing them.
 func (m meta) applyFd(fd int) error {
 	if m.owner {
 		if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
 			return err
 		}
 	}
-	if err := unix.Fchmod(fd, m.mode); err != nil {
-		return err
-	}
 	for name, v := range m.attrs {
 		if err := attrError(name, unix.Fsetxattr(fd, name, []byte(v), 0)); err != nil {
 			return err
 		}
+	}
+	if err := unix.Fchmod(fd, m.mode); err != nil {
+		return err
 	}
 	return utimes(fd, "", m.mtime, unix.AT_EMPTY_PATH)
 }

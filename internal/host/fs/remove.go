@@ -70,7 +70,7 @@ func (r *remover) empty(fd, depth int) error {
 	for {
 		entries, err := list(fd, 1024)
 		if err != nil || len(entries) == 0 {
-			return err
+			return missing(err)
 		}
 		before := r.moved
 		for _, e := range entries {

@@ -112,6 +112,7 @@ func (b *bed) clean(t *testing.T, when string) {
 			continue
 		}
 		v.IDMap = instance("").IDMap
+		b.unmount(t, v) // it may still be mounted as the victim wanted it
 		m, err := b.Mount(t.Context(), v)
 		if err != nil {
 			t.Fatalf("%s: %+v: %v", when, v, err)

@@ -90,7 +90,7 @@ func (p *pool) prepare() error {
 
 // sweep moves what a crash left in .tmp to the trash, and has the trash emptied in the background.
 func (p *pool) sweep() error {
-	for _, f := range []string{tmp, trash} {
+	for _, f := range []string{trash, tmp} { // in this order: what is moved to the trash has its remover already
 		top := filepath.Join(p.dir, f)
 		entries, err := os.ReadDir(top)
 		if err != nil {
