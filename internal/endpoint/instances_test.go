@@ -52,7 +52,7 @@ func newInstanceWorld(t *testing.T) *world {
 	host := &fake.Host{}
 	svc := instance.New(t.Context(), instance.Deps{
 		Store: st, Ops: w.ops, Machine: host.Driver(), Volumes: pools, Images: noImages{}, Kinds: []device.Kind{disk.Kind()},
-		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1}, Memory: 1 << 30, IDMap: []machine.IDRange{{Host: 1000000, Size: 65536}}},
+		Host:     instance.Host{Architecture: "x86_64", CPUs: []int{0, 1}, Memory: 1 << 30, IDMap: []machine.IDRange{{Host: 1000000, Size: 65536}}},
 		Announce: hub.Announce, RunDir: t.TempDir(), LogDir: t.TempDir(),
 	})
 	t.Cleanup(svc.Close)

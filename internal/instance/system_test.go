@@ -5,10 +5,12 @@ package instance_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"lxd/internal/driver/machine/lxc"
 	"lxd/internal/driver/storage/dir"
 	"lxd/internal/errs"
+	"lxd/internal/host/netlink"
 	"lxd/internal/instance"
 	"lxd/internal/machine"
 	"lxd/internal/op"
@@ -34,6 +37,7 @@ const initScript = `#!/bin/sh
 trap '/bin/busybox poweroff -f' PWR
 trap '/bin/busybox reboot -f' HUP
 echo booted >/dev/console
+echo >/run/up
 while :; do /bin/busybox sleep 1000 & wait $!; done
 `
 
@@ -131,7 +135,7 @@ func (r *real) daemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.svc = instance.New(context.Background(), instance.Deps{
-		Store: r.st, Ops: r.ops, Machine: r.lxc, Volumes: r.pools, Images: images{}, Kinds: []device.Kind{disk.Kind()},
+		Store: r.st, Ops: r.ops, Machine: r.lxc, Volumes: r.pools, Images: images{}, Kinds: []device.Kind{disk.Kind(), pairKind()},
 		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1}, Memory: 8 << 30, Boot: string(boot),
 			IDMap: []machine.IDRange{{Host: 1000000, Size: 1000000000}}},
 		RunDir: filepath.Join(r.dir, "run"), LogDir: filepath.Join(r.dir, "logs"),
@@ -223,6 +227,9 @@ func TestRealLife(t *testing.T) {
 		t.Error("nonsense:", code)
 	}
 	for _, action := range []string{"freeze", "unfreeze", "restart", "stop"} {
+		if action == "restart" || action == "stop" { // a first program that has not set its traps yet heeds no signal
+			wait(t, "booted", func() bool { return r.inside(t, "c1", "sh", "-c", "[ -e /run/up ]") == 0 })
+		}
 		if err := r.state(t, "c1", action, 10); err != nil {
 			t.Fatal(action, err)
 		}
@@ -301,6 +308,55 @@ func TestRealGuestEnds(t *testing.T) {
 	}
 	r.inside(t, "c1", "kill", "-PWR", "1")
 	wait(t, "deleted", func() bool { _, _, err := r.svc.Get(t.Context(), "default", "c1"); return errs.Is(err, errs.NotFound) })
+}
+
+// pair is a NIC that is one end of a veth pair.
+type pair struct{ host, hwaddr string }
+
+func pairKind() device.Kind {
+	return device.Kind{Type: "nic", New: func(_ context.Context, env device.Env, cfg device.Config) (device.Device, error) {
+		return pair{"t" + strconv.Itoa(os.Getpid()) + env.Name, env.InstanceConfig["volatile."+env.Name+".hwaddr"]}, nil
+	}}
+}
+
+func (p pair) Attach(context.Context) (device.Grant, error) {
+	err := netlink.AddVeth(netlink.Veth{Host: p.host, Peer: p.host + "p"})
+	return device.Grant{NICs: []device.NIC{{HostName: p.host, PeerName: p.host + "p", Name: "eth5", Hwaddr: p.hwaddr}},
+		Volatile: map[string]string{"host_name": p.host}}, err
+}
+
+func (p pair) Detach(context.Context) error { return netlink.Delete(p.host) }
+
+// A NIC comes into a running container and goes again.
+func TestRealPlug(t *testing.T) {
+	r := newReal(t)
+	r.create(t, "c1", nil)
+	if err := r.state(t, "c1", "start", -1); err != nil {
+		t.Fatal(err)
+	}
+	edit := func(change func(instance.Devices)) {
+		t.Helper()
+		put, _, err := r.svc.Writable(t.Context(), "default", "c1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		put.Devices = maps.Clone(put.Devices)
+		change(put.Devices)
+		if err := r.svc.UpdateNow(t.Context(), "default", "c1", put); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func(d instance.Devices) { d["eth5"] = map[string]string{"type": "nic"} })
+	a, _, _ := r.svc.Get(t.Context(), "default", "c1")
+	s, err := r.svc.State(t.Context(), "default", "c1")
+	if eth := s.Network["eth5"]; err != nil || eth.Hwaddr == "" || eth.Hwaddr != a.Config["volatile.eth5.hwaddr"] {
+		t.Errorf("%+v %v", s.Network, err)
+	}
+	edit(func(d instance.Devices) { delete(d, "eth5") })
+	if s, _ := r.svc.State(t.Context(), "default", "c1"); len(s.Network) != 1 {
+		t.Errorf("%+v", s.Network)
+	}
+	r.remove(t, "c1")
 }
 
 func wait(t *testing.T, what string, ok func() bool) {

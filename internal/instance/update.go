@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -88,11 +89,16 @@ func (s *Service) update(ctx context.Context, key string, put api.InstancePut) e
 	if now, err := s.viewByKey(ctx, key); err == nil {
 		s.portsChanged(old.NetworkProject, append(old.nics(), now.nics()...))
 	}
-	if err := s.tune(ctx, key); err != nil {
-		back := func(tx store.Tx) error { return Collection.Put(tx, old.Record) }
-		return errors.Join(err, s.d.Store.Update(context.WithoutCancel(ctx), back))
+	if err := s.catchUp(ctx, key); err != nil {
+		ctx := context.WithoutCancel(ctx)
+		return errors.Join(err, s.write(ctx, old, old.Record), s.catchUp(ctx, key))
 	}
 	return nil
+}
+
+// catchUp gives a running machine what its configuration asks for now.
+func (s *Service) catchUp(ctx context.Context, key string) error {
+	return errors.Join(s.tune(ctx, key), s.replug(ctx, key))
 }
 
 // checkUpdate refuses what an instance cannot become, and fills in what the server adds.
@@ -152,10 +158,25 @@ func (s *Service) write(ctx context.Context, old view, next Record) error {
 	return s.d.Store.Update(ctx, func(tx store.Tx) error {
 		tx.Announce(change(ctx, api.LifecycleInstanceUpdated, next))
 		return Collection.Modify(tx, old.key(), func(r *Record) error {
-			run := r.Run // it may have started or stopped meanwhile
+			now := *r // it may have started or stopped meanwhile
 			*r = next
-			r.Run = run
+			r.Run, r.LastUsedAt, r.Wanted = now.Run, now.LastUsedAt, now.Wanted
+			r.setVolatile(now.kept(next.Config))
 			return nil
 		})
 	})
+}
+
+// kept are the keys that only the server changes, as they are now: those that say what runs, and how. Others of config that are of
+// that sort come from a client's older copy, and go.
+func (r Record) kept(config map[string]string) map[string]string {
+	keys := map[string]string{}
+	for _, c := range []map[string]string{config, r.Config} {
+		for k := range c {
+			if strings.HasPrefix(k, "volatile.last_state.") || strings.HasPrefix(k, "volatile.idmap.") || strings.HasPrefix(k, "volatile.") && strings.HasSuffix(k, ".host_name") {
+				keys[k] = r.Config[k]
+			}
+		}
+	}
+	return keys
 }

@@ -68,10 +68,9 @@ func TestUpdateRefusals(t *testing.T) {
 		"other pool": {func(p *api.InstancePut) {
 			p.Devices["root"] = map[string]string{"type": "disk", "path": "/", "pool": "other"}
 		}, "other"},
-		"privileged":     {func(p *api.InstancePut) { p.Config["security.privileged"] = "true" }, "security.privileged"},
-		"running device": {func(p *api.InstancePut) { p.Devices["eth1"] = map[string]string{"type": "nic", "network": "br0"} }, "eth1"},
-		"architecture":   {func(p *api.InstancePut) { p.Architecture = "s390x" }, "s390x"},
-		"vm key":         {func(p *api.InstancePut) { p.Config["migration.stateful"] = "false" }, "virtual machines"},
+		"privileged":   {func(p *api.InstancePut) { p.Config["security.privileged"] = "true" }, "security.privileged"},
+		"architecture": {func(p *api.InstancePut) { p.Architecture = "s390x" }, "s390x"},
+		"vm key":       {func(p *api.InstancePut) { p.Config["migration.stateful"] = "false" }, "virtual machines"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := w.edit(t, "c1", false, c.change)
@@ -143,6 +142,65 @@ func TestTune(t *testing.T) {
 	}
 }
 
+// NICs are plugged and unplugged while the instance runs, through its own devices and through profiles.
+func TestPlug(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	nic := map[string]string{"type": "nic", "network": "br0", "name": "eth1"}
+	links := func() (names []string) {
+		for _, l := range w.left() {
+			if name, ok := strings.CutPrefix(l, "link default_c1_"); ok {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	if err := w.edit(t, "c1", false, func(p *api.InstancePut) { p.Devices["eth1"] = nic }); err != nil {
+		t.Fatal(err)
+	}
+	a := w.get(t, "c1")
+	if !slices.Equal(links(), []string{"eth0", "eth1"}) || a.Config["volatile.eth1.host_name"] == "" || a.Config["volatile.eth1.hwaddr"] == "" {
+		t.Error(links(), a.Config)
+	}
+	if got := w.host.get("default_c1").plugged; !slices.Equal(got, []string{"eth0 " + a.Config["volatile.eth1.hwaddr"]}) {
+		t.Error(got)
+	}
+	w.failing(t, "attach")
+	if err := w.edit(t, "c1", false, func(p *api.InstancePut) { p.Devices["eth2"] = nic }); err == nil || len(w.get(t, "c1").Devices) != 1 {
+		t.Error("kept though it could not be plugged:", err)
+	}
+	w.heal("attach")
+	if err := w.edit(t, "c1", true, func(p *api.InstancePut) { delete(p.Devices, "eth1") }); err != nil || !slices.Equal(links(), []string{"eth0"}) {
+		t.Error(err, links())
+	}
+	if err := w.profile(t, "default", api.ProfilePut{Devices: instance.Devices{"root": a.ExpandedDevices["root"]}}); err != nil || len(links()) != 0 {
+		t.Error(err, links())
+	}
+	if a := w.get(t, "c1"); a.Config["volatile.eth1.host_name"] != "" || a.Config["volatile.eth0.host_name"] != "" {
+		t.Error(a.Config)
+	}
+	if err := w.remove(t, "c1", true); err != nil {
+		t.Fatal(err)
+	}
+	w.clean(t)
+}
+
+// A client that sends back an old copy does not change what is known of the machine.
+func TestOldCopy(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	put, _, _ := w.svc.Writable(t.Context(), "default", "c1")
+	if err := w.state(t, "c1", "stop", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.run(w.svc.Update(t.Context(), "default", "c1", put)); err != nil {
+		t.Fatal(err)
+	}
+	if c := w.get(t, "c1").Config; c["volatile.last_state.power"] != "STOPPED" || c["volatile.eth0.host_name"] != "" || c["volatile.eth0.hwaddr"] == "" {
+		t.Error(c)
+	}
+}
+
 // The size of the root disk is a matter of the pool: it may change while the instance runs.
 func TestResizeOfRunning(t *testing.T) {
 	w := newWorld(t)
@@ -162,11 +220,10 @@ func TestProfileInUse(t *testing.T) {
 		put  api.ProfilePut
 		word string
 	}{
-		"takes the root away":   {api.ProfilePut{}, "root disk"},
-		"moves the root":        {api.ProfilePut{Devices: instance.Devices{"root": {"type": "disk", "path": "/", "pool": "other"}}}, "tank"},
-		"changes a running nic": {api.ProfilePut{Devices: instance.Devices{"root": {"type": "disk", "path": "/", "pool": "tank"}}}, "eth0"},
-		"volatile":              {api.ProfilePut{Config: map[string]string{"volatile.uuid": "x"}}, "volatile.uuid"},
-		"all bad":               {api.ProfilePut{Config: map[string]string{"a": "1", "b": "2"}, Devices: instance.Devices{"d": {"type": "x"}}}, `"d"`},
+		"takes the root away": {api.ProfilePut{}, "root disk"},
+		"moves the root":      {api.ProfilePut{Devices: instance.Devices{"root": {"type": "disk", "path": "/", "pool": "other"}}}, "tank"},
+		"volatile":            {api.ProfilePut{Config: map[string]string{"volatile.uuid": "x"}}, "volatile.uuid"},
+		"all bad":             {api.ProfilePut{Config: map[string]string{"a": "1", "b": "2"}, Devices: instance.Devices{"d": {"type": "x"}}}, `"d"`},
 	} {
 		t.Run(name, func(t *testing.T) { is(t, name, w.profile(t, "default", c.put), errs.Invalid, c.word) })
 	}

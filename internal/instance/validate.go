@@ -118,7 +118,7 @@ func checkFixed(r Record, config map[string]string, devices Devices) error {
 	return nil
 }
 
-// checkRunning refuses changes that a running instance cannot take, and would silently miss.
+// checkRunning refuses changes that a running instance cannot take, and would silently miss. NICs are plugged.
 func checkRunning(r Record, old, next view) error {
 	if r.Run == nil {
 		return nil
@@ -136,9 +136,12 @@ func checkRunning(r Record, old, next view) error {
 	return nil
 }
 
-// sameDevice tells whether a change from a to b needs nothing of a running machine: the size of the root disk is a matter of the
-// pool alone.
+// sameDevice tells whether a change from a to b is one that a running instance can take: a NIC is plugged, and the size of the root
+// disk is a matter of the pool alone.
 func sameDevice(a, b map[string]string) bool {
+	if (a == nil || a["type"] == "nic") && (b == nil || b["type"] == "nic") {
+		return true
+	}
 	if isRoot(a) && isRoot(b) {
 		a, b = maps.Clone(a), maps.Clone(b)
 		delete(a, "size")
@@ -167,7 +170,7 @@ func (s *Service) ProfileChanged(ctx context.Context, proj, name string) error {
 	})
 	for _, u := range users {
 		if u.Collection == Collection.Name {
-			err = errors.Join(err, s.tune(ctx, u.Key))
+			err = errors.Join(err, s.catchUp(ctx, u.Key))
 		}
 	}
 	return err

@@ -16,8 +16,10 @@ import (
 	"lxd/internal/driver/device/disk"
 	"lxd/internal/errs"
 	"lxd/internal/event"
+	"lxd/internal/image"
 	"lxd/internal/instance"
 	"lxd/internal/machine"
+	"lxd/internal/network"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
@@ -103,6 +105,8 @@ type fakeMachine struct {
 	limits machine.Limits
 	reboot bool
 	deaf   bool
+	// plugged are the NICs that came later.
+	plugged []string
 }
 
 func (h *host) Name() string                                { return "fake" }
@@ -187,6 +191,13 @@ func (m *fakeMachine) setFrozen(v bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.frozen = v
+	return nil
+}
+
+func (m *fakeMachine) Plug(_ context.Context, nics []machine.NIC) error {
+	for _, n := range nics {
+		m.plugged = append(m.plugged, n.Name+" "+n.Hwaddr)
+	}
 	return nil
 }
 
@@ -468,6 +479,15 @@ func (w *world) clean(t *testing.T) {
 		}
 	}
 }
+
+var (
+	_ instance.Volumes  = (*storage.Service)(nil)
+	_ instance.Images   = (*image.Service)(nil)
+	_ instance.Networks = (*network.Service)(nil)
+	_ network.Instances = (*instance.Service)(nil)
+	_ profile.Instances = (*instance.Service)(nil)
+	_ profile.Renamer   = (*instance.Service)(nil)
+)
 
 func is(t *testing.T, what string, err error, kind errs.Kind, words ...string) {
 	t.Helper()

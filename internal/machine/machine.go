@@ -206,6 +206,12 @@ type Tuner interface {
 	Tune(ctx context.Context, l Limits) error
 }
 
+// Plugger is a Machine that network interfaces can be added to while it runs. One whose host side is removed goes by itself.
+type Plugger interface {
+	// Plug moves interfaces of the host into the machine. On failure those that were moved go with their host sides.
+	Plug(ctx context.Context, nics []NIC) error
+}
+
 // Console is a Machine with a text console.
 type Console interface {
 	// Console opens the console; a second opening ends the first.
