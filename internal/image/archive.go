@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -216,16 +217,16 @@ func (c *childReader) close() error {
 	return errors.Join(err, c.r.Close())
 }
 
-// counter counts what is read of a file.
+// counter counts what is read of a file, perhaps by another goroutine than the one that asks.
 type counter struct {
 	r        io.Reader
-	n        int64
+	n        atomic.Int64
 	offsetOf *os.File // where another process does the reading
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }
 
@@ -236,5 +237,5 @@ func (c *counter) at() int64 {
 			return n
 		}
 	}
-	return c.n
+	return c.n.Load()
 }
