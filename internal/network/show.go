@@ -170,7 +170,7 @@ func (s *Service) State(ctx context.Context, proj, name string) (api.NetworkStat
 
 // bridgeState is what only bridges have.
 func bridgeState(l netlink.Link) (*api.NetworkStateBridge, error) {
-	b, err := netlink.BridgeOf(l.Name)
+	b, err := netlink.BridgeOf(l.Index)
 	if err != nil {
 		return nil, err
 	}

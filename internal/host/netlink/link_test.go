@@ -158,11 +158,11 @@ func TestTapGoesWithItsFile(t *testing.T) {
 
 func TestBridgeOf(t *testing.T) {
 	bridge(t)
-	b, err := netlink.BridgeOf("br0")
-	if err != nil || b.ID != "8000.00163eaabbcc" || b.STP || b.ForwardDelay == 0 {
+	b, err := netlink.BridgeOf(find(t, "br0").Index)
+	if err != nil || b.ID != "8000.00163eaabbcc" || b.STP || b.ForwardDelay != 1500 {
 		t.Errorf("%+v %v", b, err)
 	}
-	if _, err := netlink.BridgeOf("lo"); err == nil {
+	if _, err := netlink.BridgeOf(find(t, "lo").Index); err == nil {
 		t.Error("lo is no bridge")
 	}
 }
