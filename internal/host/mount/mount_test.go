@@ -80,6 +80,9 @@ func TestOverlayOfMappedLower(t *testing.T) {
 			}
 			mounted(t, at("m"), true)
 			mounted(t, at("stage"), false)
+			if l, _ := os.ReadDir(at("stage")); len(l) != 0 {
+				t.Errorf("left in the stage: %v", l)
+			}
 			var st unix.Stat_t
 			if err := unix.Stat(at("m/f"), &st); err != nil || st.Uid != 1000000 {
 				t.Errorf("owner %d, %v", st.Uid, err)

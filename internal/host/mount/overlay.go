@@ -14,7 +14,7 @@ import (
 type Overlay struct {
 	// Lower may be a tree that is attached nowhere, such as an id-mapped one.
 	Lower *Tree
-	// Stage is an empty folder where Lower may be attached for a moment, for kernels that want every layer attached (before 6.15).
+	// Stage is a folder in which Lower may be attached for a moment, for kernels that want every layer attached (before 6.15).
 	Stage string
 	// Upper and Work are paths.
 	Upper, Work string
@@ -31,15 +31,20 @@ func (o Overlay) Make() (*Tree, error) {
 	return o.Staged()
 }
 
-// Staged builds the same with Lower attached to Stage for a moment; the file system keeps a copy of its own.
-func (o Overlay) Staged() (*Tree, error) {
-	if err := o.Lower.Attach(o.Stage); err != nil {
+// Staged builds the same with Lower attached in Stage for a moment; the file system keeps a copy of its own.
+func (o Overlay) Staged() (t *Tree, err error) {
+	at, err := os.MkdirTemp(o.Stage, "lower-")
+	if err != nil {
 		return nil, err
 	}
-	defer unix.Unmount(o.Stage, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
-	fd, err := unix.Open(o.Stage, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	defer func() { err = errors.Join(err, os.Remove(at)) }()
+	if err := o.Lower.Attach(at); err != nil {
+		return nil, err
+	}
+	defer unix.Unmount(at, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+	fd, err := unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "open layer", Path: o.Stage, Err: err}
+		return nil, &os.PathError{Op: "open layer", Path: at, Err: err}
 	}
 	defer unix.Close(fd)
 	return o.byPath(fd)

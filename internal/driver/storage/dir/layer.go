@@ -51,14 +51,9 @@ func (p *pool) layer(path string, s state) (*mount.Tree, error) {
 		return nil, err
 	}
 	defer lower.Close()
-	stage, err := os.MkdirTemp(filepath.Join(p.dir, tmp), "lower-")
-	if err != nil {
-		return nil, diskFull(err)
-	}
-	t, err := mount.Overlay{
-		Lower: lower, Stage: stage, Upper: filepath.Join(path, upper), Work: filepath.Join(path, work), Options: options(),
+	return mount.Overlay{
+		Lower: lower, Stage: filepath.Join(p.dir, tmp), Upper: filepath.Join(path, upper), Work: filepath.Join(path, work), Options: options(),
 	}.Make()
-	return t, errors.Join(err, os.Remove(stage))
 }
 
 func (p *pool) image(name string) string {
