@@ -4,6 +4,7 @@ package mount
 import (
 	"errors"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,55 +81,80 @@ func Move(from, to string) error {
 // does not exist, is no error. What still uses the mount keeps it until it ends, but no longer finds it by name.
 func Unmount(path string) error {
 	for {
-		err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
-		if errors.Is(err, unix.EBUSY) {
-			err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+		if there, err := unmountTop(path); err != nil || !there {
+			return err
 		}
-		switch {
-		case err == nil, errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-			return nil
-		}
-		return &os.PathError{Op: "unmount", Path: path, Err: err}
 	}
+}
+
+// unmountTop takes away the last mount at path, and tells whether there was one.
+func unmountTop(path string) (there bool, err error) {
+	err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW)
+	if errors.Is(err, unix.EBUSY) {
+		err = unix.Unmount(path, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+	}
+	switch {
+	case err == nil, errors.Is(err, unix.EINTR):
+		return true, nil
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return false, nil
+	}
+	return true, &os.PathError{Op: "unmount", Path: path, Err: err}
 }
 
 // At tells whether something is mounted at path. A missing path has nothing.
 func At(path string) (bool, error) {
+	id, err := top(path)
+	return id != 0, err
+}
+
+// top is the number of the last mount at path, 0 if nothing is mounted there.
+func top(path string) (uint64, error) {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-		return false, nil
+		return 0, nil
 	case err != nil:
-		return false, &os.PathError{Op: "stat", Path: path, Err: err}
+		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
+	case st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0:
+		return 0, nil
 	}
-	return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+	return st.Mnt_id, nil
 }
 
 // Release takes away what is mounted at path, like Unmount, but does not wait until the file system has written everything to disk: it
-// returns when nothing is found at path any more, and flushed is closed when the rest is done too.
+// returns when nothing is found at path any more, and flushed is closed when the rest is done too. What is mounted at path after that is
+// not touched.
 func Release(path string) (flushed <-chan struct{}, err error) {
-	done := make(chan struct{})
-	there, err := At(path)
-	if err != nil || !there {
-		close(done)
-		return done, err
+	var writing sync.WaitGroup
+	for err == nil {
+		var id uint64
+		if id, err = top(path); id == 0 {
+			break
+		}
+		err = releaseTop(path, id, &writing)
 	}
-	failed := make(chan error, 1)
-	go func() {
-		defer close(done)
-		failed <- Unmount(path)
-	}()
+	done := make(chan struct{})
+	go func() { defer close(done); writing.Wait() }()
+	return done, err
+}
+
+// releaseTop has the mount with that number taken away by one call of the kernel's, which goes on after this returns.
+func releaseTop(path string, id uint64, writing *sync.WaitGroup) error {
+	ended := make(chan error, 1)
+	writing.Go(func() {
+		_, err := unmountTop(path)
+		ended <- err
+	})
 	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 5*time.Millisecond) {
 		select {
-		case err := <-failed:
-			return done, err
+		case err := <-ended:
+			return err
 		case <-time.After(wait):
 		}
-		if there, err := At(path); err != nil || !there {
-			return done, err
+		if now, err := top(path); err != nil || now != id {
+			return err
 		}
 	}
 }

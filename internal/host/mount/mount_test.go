@@ -169,6 +169,34 @@ func TestUnmountTakesAllLayers(t *testing.T) {
 		t.Error(err)
 	}
 	mounted(t, at("m"), false)
+	for range 3 {
+		if err := mount.Bind(at("from"), at("m")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := mount.Release(at("m")); err != nil {
+		t.Error(err)
+	}
+	mounted(t, at("m"), false)
+}
+
+// TestReleaseLeavesTheNextMountAlone: what is mounted while the one before is still being written stays.
+func TestReleaseLeavesTheNextMountAlone(t *testing.T) {
+	at := folders(t, "from", "m")
+	for range 20 {
+		if err := mount.Bind(at("from"), at("m")); err != nil {
+			t.Fatal(err)
+		}
+		flushed, err := mount.Release(at("m"))
+		if err := errors.Join(err, mount.Bind(at("from"), at("m"))); err != nil {
+			t.Fatal(err)
+		}
+		<-flushed
+		mounted(t, at("m"), true)
+		if err := mount.Unmount(at("m")); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestUnmountFollowsNoLink(t *testing.T) {

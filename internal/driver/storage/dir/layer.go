@@ -96,9 +96,6 @@ func (p *pool) mount(ctx context.Context, path string, v storage.Volume) (m stor
 
 // ready brings a volume that is not mounted into the state that it is to be mounted in.
 func (p *pool) ready(ctx context.Context, path string, v storage.Volume, s *state) (free string, err error) {
-	if err := p.wait(ctx, path); err != nil {
-		return "", err
-	}
 	if v.Type == storage.ImageVolume {
 		return "", nil
 	}
@@ -147,7 +144,8 @@ func emptyWork(path string) error {
 	return err
 }
 
-// Unmount takes v's content away. What is not on disk yet is written in the background; the next Mount waits for that.
+// Unmount takes v's content away. What is not on disk yet is written in the background. The next Mount need not wait for that: the old
+// mount cannot be reached by anybody, and both look at the same files.
 func (p *pool) Unmount(_ context.Context, v storage.Volume) error {
 	path, err := p.path(v)
 	if err != nil {
@@ -158,45 +156,11 @@ func (p *pool) Unmount(_ context.Context, v storage.Volume) error {
 	return err
 }
 
-// release unmounts a volume and remembers what is still being written.
-func (p *pool) release(path string) (<-chan struct{}, error) {
-	flushed, err := mount.Release(filepath.Join(path, rootfs))
-	if err != nil {
-		return flushed, err
-	}
-	select {
-	case <-flushed:
-		return flushed, nil
-	default:
-	}
-	p.mu.Lock()
-	p.flushing[path] = flushed
-	p.mu.Unlock()
-	p.work.Go(func() {
-		<-flushed
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.flushing[path] == flushed {
-			delete(p.flushing, path)
-		}
-	})
-	return flushed, nil
-}
-
-// wait lets an earlier mount of the volume finish writing.
-func (p *pool) wait(ctx context.Context, path string) error {
-	p.mu.Lock()
-	flushed := p.flushing[path]
-	p.mu.Unlock()
-	if flushed == nil {
-		return nil
-	}
-	select {
-	case <-flushed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// release unmounts a volume; flushed is closed when all of it is on disk, which Close waits for.
+func (p *pool) release(path string) (flushed <-chan struct{}, err error) {
+	flushed, err = mount.Release(filepath.Join(path, rootfs))
+	p.work.Go(func() { <-flushed })
+	return flushed, err
 }
 
 // own moves the owners of the volume's own files to m. Each step is on disk before it begins, so that one that was cut short is resumed.

@@ -98,3 +98,26 @@ func TestPropagation(t *testing.T) {
 	b.unmount(t, instance("c1"))
 	b.mounted(t, instance("c1"))
 }
+
+// TestRemountWhileWriting: a volume that is mounted again while its last content still goes to disk has all of it.
+func TestRemountWhileWriting(t *testing.T) {
+	b := newBed(t, "")
+	if err := b.Create(t.Context(), image(), busybox(t)); err != nil {
+		t.Fatal(err)
+	}
+	b.clone(t, image(), instance("c1"))
+	for i := range 4 {
+		root := b.mounted(t, instance("c1")).Root
+		if err := os.WriteFile(filepath.Join(root, fmt.Sprint(i)), make([]byte, 20<<20), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		b.unmount(t, instance("c1"))
+	}
+	root := b.mounted(t, instance("c1")).Root
+	for i := range 4 {
+		if st, err := os.Stat(filepath.Join(root, fmt.Sprint(i))); err != nil || st.Size() != 20<<20 {
+			t.Errorf("file %d: %v", i, err)
+		}
+	}
+	inside(t, root, "rm /0 /1 /2 /3; touch /4")
+}

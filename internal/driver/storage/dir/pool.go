@@ -53,14 +53,12 @@ type pool struct {
 	work sync.WaitGroup
 
 	mu sync.Mutex
-	// flushing are volumes that were unmounted but are still being written to disk.
-	flushing map[string]<-chan struct{}
 	// failed is what went wrong in the background.
 	failed error
 }
 
 func newPool(dir string, n *idmap.Namespaces) *pool {
-	return &pool{dir: dir, namespaces: n, flushing: map[string]<-chan struct{}{}}
+	return &pool{dir: dir, namespaces: n}
 }
 
 // prepare makes the folders, clears away leftovers and finds out what the host can do.
