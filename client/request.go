@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"lxd/api"
+	"lxd/client/jsonscan"
 )
 
 // Request is one call of the API.
@@ -44,17 +45,52 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	}
 	defer answer.Body.Close()
 	out := &Response{ETag: answer.Header.Get("ETag"), Location: answer.Header.Get("Location"), HTTPStatus: answer.StatusCode}
-	body, err := io.ReadAll(answer.Body)
+	body, err := readAll(answer)
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer to %s %s: %w", r.Method, r.Path, err)
 	}
-	if err := json.Unmarshal(body, &out.Response); err != nil {
+	if err := open(body, &out.Response); err != nil {
 		return nil, fmt.Errorf("the answer to %s %s is not of the LXD API (HTTP status %d): %w", r.Method, r.Path, answer.StatusCode, err)
 	}
 	if out.Type == api.ResponseTypeError {
 		return nil, &Error{Status: int(out.Code), Text: out.Error}
 	}
 	return out, nil
+}
+
+// readAll reads the body, into a buffer of the right size when the server tells it.
+func readAll(answer *http.Response) ([]byte, error) {
+	if answer.ContentLength <= 0 {
+		return io.ReadAll(answer.Body)
+	}
+	body := make([]byte, answer.ContentLength)
+	_, err := io.ReadFull(answer.Body, body)
+	return body, err
+}
+
+// open takes body out of its envelope. The metadata stay a part of body: lists of thousands are decoded only once.
+func open(body []byte, out *api.Response) error {
+	var rest []byte
+	err := jsonscan.Object(body, func(key, value []byte) error {
+		if string(key) == "metadata" {
+			out.Metadata = value
+			return nil
+		}
+		if rest == nil {
+			rest = append(rest, '{')
+		} else {
+			rest = append(rest, ',')
+		}
+		rest = append(append(append(append(rest, '"'), key...), '"', ':'), value...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	metadata := out.Metadata
+	err = json.Unmarshal(append(rest, '}'), out)
+	out.Metadata = metadata
+	return err
 }
 
 // Open sends r and returns the raw answer, whose body the caller closes. It does not look at the status.

@@ -76,7 +76,9 @@ func storageList(a *App) *cobra.Command {
 				return err
 			}
 			letters := "nDSdus"
-			if slices.ContainsFunc(pools, func(p api.StoragePool) bool { return len(p.Locations) > 0 && p.Locations[0] != "none" }) {
+			if slices.ContainsFunc(pools, func(p api.StoragePool) bool {
+				return len(p.Locations) > 0 && p.Locations[0] != "none" && p.Locations[0] != ""
+			}) {
 				letters = "nDdus" // the source differs from member to member
 			}
 			cols, err := pick(letters, []column[api.StoragePool]{

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lxd/api"
+	"lxd/client/jsonscan"
 )
 
 // Need says which parts of instances a list is made from, so that no more is fetched and decoded.
@@ -47,47 +48,64 @@ func (n Need) Path(selective bool) string {
 	return "/1.0/instances?recursion=" + url.QueryEscape(level)
 }
 
-// slimInstance is what the usual columns show of an instance. Decoding only that takes a fraction of the time.
-type slimInstance struct {
-	Name       string         `json:"name"`
-	Status     string         `json:"status"`
-	StatusCode api.StatusCode `json:"status_code"`
-	Location   string         `json:"location"`
-	Type       string         `json:"type"`
-	Project    string         `json:"project"`
-	Ephemeral  bool           `json:"ephemeral"`
-	Snapshots  []struct{}     `json:"snapshots"`
-	State      *struct {
-		Network map[string]api.InstanceStateNetwork `json:"network"`
-	} `json:"state"`
-}
-
-func (s *slimInstance) full() api.InstanceFull {
-	out := api.InstanceFull{Instance: api.Instance{Name: s.Name, Status: s.Status, StatusCode: s.StatusCode, Location: s.Location,
-		Type: s.Type, Project: s.Project, Ephemeral: s.Ephemeral}}
-	if len(s.Snapshots) > 0 {
-		out.Snapshots = make([]api.InstanceSnapshot, len(s.Snapshots))
-	}
-	if s.State != nil {
-		out.State = &api.InstanceState{Network: s.State.Network}
-	}
-	return out
-}
-
 // Decode reads the list of instances in data, as far as it is needed.
 func (n Need) Decode(data []byte) ([]api.InstanceFull, error) {
+	instances := []api.InstanceFull{}
 	if n&(NeedObject|NeedDisk) != 0 {
-		instances := []api.InstanceFull{}
 		err := json.Unmarshal(data, &instances)
 		return instances, err
 	}
-	var slim []slimInstance
-	if err := json.Unmarshal(data, &slim); err != nil {
+	err := jsonscan.Array(data, func(value []byte) error {
+		var i api.InstanceFull
+		err := slim(value, &i)
+		instances = append(instances, i)
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("the list of instances does not have the expected form: %w", err)
 	}
-	instances := make([]api.InstanceFull, len(slim))
-	for i := range slim {
-		instances[i] = slim[i].full()
-	}
 	return instances, nil
+}
+
+// slim reads the few fields that the usual columns show, in a fraction of the time that all of them would take.
+func slim(data []byte, i *api.InstanceFull) error {
+	return jsonscan.Object(data, func(key, value []byte) error {
+		var err error
+		switch string(key) {
+		case "name":
+			i.Name, err = jsonscan.Text(value)
+		case "status":
+			i.Status, err = jsonscan.Text(value)
+		case "location":
+			i.Location, err = jsonscan.Text(value)
+		case "type":
+			i.Type, err = jsonscan.Text(value)
+		case "project":
+			i.Project, err = jsonscan.Text(value)
+		case "ephemeral":
+			i.Ephemeral = string(value) == "true"
+		case "snapshots":
+			err = jsonscan.Array(value, func([]byte) error {
+				i.Snapshots = append(i.Snapshots, api.InstanceSnapshot{})
+				return nil
+			})
+		case "state":
+			err = slimState(value, i)
+		}
+		return err
+	})
+}
+
+// slimState reads the addresses.
+func slimState(data []byte, i *api.InstanceFull) error {
+	if string(data) == "null" {
+		return nil
+	}
+	i.State = &api.InstanceState{}
+	return jsonscan.Object(data, func(key, value []byte) error {
+		if string(key) != "network" {
+			return nil
+		}
+		return json.Unmarshal(value, &i.State.Network)
+	})
 }
