@@ -29,9 +29,10 @@ type Guard struct {
 // Family is what the firewall does for one address family of a network.
 type Family struct {
 	Subnet netip.Prefix
-	// Open accepts what the network's services and machines need, whatever rules of lower rank say.
+	// Open makes rules about packets that pass between the network and others; without it that is left to the rules of others.
+	// What the network's own services need is accepted in any case.
 	Open bool
-	// Routing lets packets pass between the network and others.
+	// Routing lets such packets pass rather than rejecting them.
 	Routing bool
 	// NAT hides the network's machines behind the host; NATAddress is the address to use, the zero Addr for that of the way out.
 	NAT        bool

@@ -28,15 +28,17 @@ func prefixes(s ...string) (p []netip.Prefix) {
 func guards() map[string]network.Guard {
 	v4 := network.Family{Subnet: netip.MustParsePrefix("10.1.2.1/24"), Open: true, Routing: true, NAT: true}
 	v6 := network.Family{Subnet: netip.MustParsePrefix("fd42:1:2:3::1/64"), Open: true, Routing: true, NAT: true}
-	closed, address := v4, v4
-	closed.Open, closed.Routing, closed.NAT = false, false, false
+	closed, kept, address := v4, v4, v4
+	closed.Open = false
+	kept.Routing, kept.NAT = false, false
 	address.Subnet = netip.MustParsePrefix("10.1.2.1/22")
 	address.NATAddress, address.NATAfter = netip.MustParseAddr("192.0.2.7"), true
 	address6 := v6
 	address6.NATAddress = netip.MustParseAddr("2001:db8::7")
 	return map[string]network.Guard{
 		"both":        {Network: "lxdbr0", IPv4: v4, IPv6: v6, DHCPv4: true, DHCPv6: true, DNS: true},
-		"closed":      {Network: "lxdbr0", IPv4: closed},
+		"closed":      {Network: "lxdbr0", IPv4: closed, DNS: true},
+		"no-routing":  {Network: "lxdbr0", IPv4: kept},
 		"nat-address": {Network: "lxdbr0", IPv4: address, IPv6: address6, DHCPv4: true, DNS: true},
 		"none":        {Network: "lxdbr0"},
 	}

@@ -49,14 +49,14 @@ func families(g network.Guard) (list []network.Family) {
 func services(g network.Guard, word string, iface func(string) term) (rules []rule) {
 	side := iface(g.Network)
 	add := func(parts ...any) { rules = append(rules, all(append(append([]any{side}, parts...), accept())...)) }
-	if g.DNS && (g.IPv4.Open || g.IPv6.Open) {
+	if g.DNS {
 		add(port(unix.IPPROTO_TCP, word, 53))
 		add(port(unix.IPPROTO_UDP, word, 53))
 	}
-	if g.DHCPv4 && g.IPv4.Open {
+	if g.DHCPv4 {
 		add(port(unix.IPPROTO_UDP, word, 67))
 	}
-	if g.IPv6.Subnet.IsValid() && g.IPv6.Open {
+	if g.IPv6.Subnet.IsValid() {
 		for _, t := range []struct {
 			typ  byte
 			name string
@@ -68,25 +68,25 @@ func services(g network.Guard, word string, iface func(string) term) (rules []ru
 			add(icmpv6(t.typ, t.name))
 		}
 	}
-	if g.DHCPv6 && g.IPv6.Open {
+	if g.DHCPv6 {
 		add(port(unix.IPPROTO_UDP, word, 547))
 	}
 	return rules
 }
 
-// forwarding lets packets of the network through the host, or keeps them in.
+// forwarding lets packets of the network through the host, or keeps them in; a family that is not open is left to others.
 func forwarding(g network.Guard) (rules []rule) {
 	for _, f := range families(g) {
 		word := "meta nfproto ipv4"
 		if f.Subnet.Addr().Is6() {
 			word = "meta nfproto ipv6"
 		}
-		end := reject()
-		switch {
-		case f.Routing && f.Open:
-			end = accept()
-		case f.Routing:
+		if !f.Open {
 			continue
+		}
+		end := reject()
+		if f.Routing {
+			end = accept()
 		}
 		family := nfproto(f.Subnet.Addr().Is6(), word)
 		if !f.Routing { // between the network's own machines: seen here only where bridged packets pass this hook
