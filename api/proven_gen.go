@@ -3,4 +3,21 @@
 package api
 
 // proven holds the extensions that a script under test/script exercises.
-var proven = [...]string{}
+var proven = [...]string{
+	"network",
+	"network_firewall_filtering",
+	"network_routes",
+	"network_dhcp_expiry",
+	"network_dhcp_gateway",
+	"network_leases",
+	"network_state",
+	"network_hwaddr",
+	"network_nat_order",
+	"network_leases_location",
+	"network_nat_address",
+	"container_nic_ipfilter",
+	"instance_nic_network",
+	"network_dns_search",
+	"network_state_bond_bridge",
+	"instance_nic_bridged_port_isolation",
+}
