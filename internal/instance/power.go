@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"lxd/api"
@@ -117,6 +118,9 @@ func (s *Service) stop(ctx context.Context, t *op.Task, key string, grace time.D
 // end makes the machine end and waits for it.
 func (s *Service) end(ctx context.Context, r *running, grace time.Duration) error {
 	if grace == 0 {
+		var group sync.WaitGroup
+		group.Go(func() { s.unplugAll(ctx, r.key) })
+		defer group.Wait()
 		return r.m.Kill(ctx)
 	}
 	if r.frozen.Load() {

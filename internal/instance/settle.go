@@ -3,7 +3,11 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"lxd/api"
@@ -63,22 +67,54 @@ func (s *Service) finish(ctx context.Context, r *running) error {
 	return s.markStopped(ctx, v, r.intent())
 }
 
-// release takes from the host what a machine that has ended was given.
+// release takes from the host what a machine that has ended was given, all of it at the same time: the kernel takes a while for
+// each.
 func (s *Service) release(ctx context.Context, v view) error {
-	as := v
-	if v.Run != nil && v.Run.Devices != nil {
-		as.devices = v.Run.Devices
-		as = as.withVolatile(v.Run.Volatile)
+	as := v.attached()
+	failures := make([]error, len(as.devices)+1)
+	var group sync.WaitGroup
+	for i, name := range slices.Sorted(maps.Keys(as.devices)) {
+		group.Go(func() { failures[i] = s.detachOne(ctx, as, name) })
 	}
-	var failures []error
-	for name := range as.devices {
-		d, err := s.buildOne(ctx, as, name, device.Env{Leaving: true})
-		if err == nil {
-			err = d.Detach(ctx)
+	group.Go(func() { failures[len(as.devices)] = s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v)) })
+	group.Wait()
+	return errors.Join(failures...)
+}
+
+// attached is the view with the devices as they were attached.
+func (v view) attached() view {
+	if v.Run == nil || v.Run.Devices == nil {
+		return v
+	}
+	as := v.withVolatile(v.Run.Volatile)
+	as.devices = v.Run.Devices
+	return as
+}
+
+func (s *Service) detachOne(ctx context.Context, v view, name string) error {
+	d, err := s.buildOne(ctx, v, name, device.Env{Leaving: true})
+	if err == nil {
+		err = d.Detach(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("device %q: %w", name, err)
+	}
+	return nil
+}
+
+// unplugAll takes the NICs of a machine away that is being killed, so that the kernel does both at the same time. What it cannot do
+// settle does and reports.
+func (s *Service) unplugAll(ctx context.Context, key string) {
+	v, err := s.viewByKey(ctx, key)
+	if err != nil {
+		return
+	}
+	as := v.attached()
+	for name, cfg := range as.devices {
+		if cfg["type"] == "nic" {
+			_ = s.detachOne(ctx, as, name)
 		}
-		failures = append(failures, err)
 	}
-	return errors.Join(append(failures, s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v)))...)
 }
 
 // sweep makes the host and the record those of a stopped instance, whatever a crash left behind. It is idempotent.
