@@ -120,11 +120,11 @@ func (s *Service) free(ctx context.Context, proj string, r *Record) error {
 	if err != nil {
 		return err
 	}
-	return unused(r.Name)
+	return vacant(r.Name)
 }
 
-// unused fails when the host has an interface of that name.
-func unused(name string) error {
+// vacant fails when the host has an interface of that name.
+func vacant(name string) error {
 	l, taken, err := netlink.Find(name)
 	if err == nil && taken {
 		return errs.Newf(errs.Invalid, "network %q already exists: the host has an interface of that name (%s): choose another name", name, l.Type)
@@ -164,8 +164,10 @@ func (s *Service) finish(ctx context.Context, driver Driver, r Record) error {
 // stage marks where a network is; to begin its removal fails while it is in use.
 func (s *Service) stage(ctx context.Context, r Record, to Stage) error {
 	return s.d.Store.Update(ctx, func(tx store.Tx) error {
-		if users := Collection.UsedBy(tx, Key(r.Project, r.Name)); to == Removing && len(users) > 0 {
-			return errs.Newf(errs.Invalid, "network %q is in use by %s: remove it from there first", r.Name, strings.Join(project.UsedBy(users), ", "))
+		if to == Removing {
+			if err := s.unused(tx, r); err != nil {
+				return err
+			}
 		}
 		return Collection.Modify(tx, Key(r.Project, r.Name), func(r *Record) error { r.Stage = to; return nil })
 	})
@@ -175,6 +177,9 @@ func (s *Service) stage(ctx context.Context, r Record, to Stage) error {
 func (s *Service) forget(ctx context.Context, r Record, action string) error {
 	return s.d.Store.Update(ctx, func(tx store.Tx) error {
 		if action != "" {
+			if err := s.unused(tx, r); err != nil {
+				return err
+			}
 			tx.Announce(change(action, r))
 		}
 		return Collection.Delete(tx, Key(r.Project, r.Name))
@@ -212,7 +217,7 @@ func (s *Service) Rename(ctx context.Context, proj, from, to string) error {
 	if err := s.renamable(ctx, r, to); err != nil {
 		return err
 	}
-	if err := unused(to); err != nil {
+	if err := vacant(to); err != nil {
 		return errs.As(errs.Conflict, err)
 	}
 	return s.rename(ctx, driver, r, renamed)
@@ -223,11 +228,7 @@ func (s *Service) renamable(ctx context.Context, r Record, to string) error {
 		if Collection.Has(tx, Key(r.Project, to)) {
 			return errs.Newf(errs.Conflict, "network %q already exists: choose another name", to)
 		}
-		if users := Collection.UsedBy(tx, Key(r.Project, r.Name)); len(users) > 0 {
-			return errs.Newf(errs.Invalid, "network %q is in use by %s and cannot be renamed: remove it from there first",
-				r.Name, strings.Join(project.UsedBy(users), ", "))
-		}
-		return nil
+		return s.unused(tx, r)
 	})
 }
 
@@ -253,6 +254,9 @@ func (s *Service) rename(ctx context.Context, driver Driver, old, renamed Record
 		return err
 	}
 	err = s.d.Store.Update(ctx, func(tx store.Tx) error {
+		if err := s.unused(tx, old); err != nil {
+			return err
+		}
 		c := change(api.LifecycleNetworkRenamed, renamed)
 		c.Context = map[string]any{"old_name": old.Name}
 		tx.Announce(c)

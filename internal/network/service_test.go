@@ -19,6 +19,7 @@ import (
 	"lxd/internal/host/netlink"
 	"lxd/internal/host/netns"
 	"lxd/internal/network"
+	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/store"
 )
@@ -476,4 +477,27 @@ func TestReleaseComesByItself(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Error("not released:", w.driver.Released())
+}
+
+func TestUseByTheBridgesName(t *testing.T) {
+	w := setup(t)
+	w.create(t, "lxdbr0", nil)
+	must(t, w.store.Update(t.Context(), func(tx store.Tx) error {
+		return profile.Collection.Insert(tx, profile.Record{
+			Project: "default", Name: "p", NetworkProject: "default",
+			Devices: profile.Devices{"eth0": {"type": "nic", "nictype": "bridged", "parent": "lxdbr0"}},
+		})
+	}))
+	if got := w.get(t, "lxdbr0").UsedBy; !slices.Equal(got, []string{"/1.0/profiles/p"}) {
+		t.Error(got)
+	}
+	for what, err := range map[string]error{
+		"delete": w.Delete(t.Context(), "default", "lxdbr0"), "rename": w.Rename(t.Context(), "default", "lxdbr0", "br1"),
+	} {
+		if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "/1.0/profiles/p") {
+			t.Error(what, err)
+		}
+	}
+	must(t, w.store.Update(t.Context(), func(tx store.Tx) error { return profile.Collection.Delete(tx, "default/p") }))
+	must(t, w.Delete(t.Context(), "default", "lxdbr0"))
 }

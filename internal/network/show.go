@@ -10,6 +10,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/host/netlink"
+	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/store"
 )
@@ -90,21 +91,45 @@ func (s *Service) show(tx store.Tx, proj string, r Record) api.Network {
 	case s.blamed(r.Name) != nil:
 		status = statusUnavailable
 	}
-	return r.show(status, proj, s.users(tx, r))
+	users, err := s.users(tx, r)
+	if err != nil {
+		users = project.UsedBy(Collection.UsedBy(tx, Key(r.Project, r.Name))) // what names the network is known in any case
+	}
+	return r.show(status, proj, users)
 }
 
-// users are the addresses of what uses a network: that which names it, and the instances that have a NIC on it by a profile.
-func (s *Service) users(tx store.Tx, r Record) []string {
+// users are the addresses of what uses a network: what names it, what has a NIC on its bridge, and the instances that have one by
+// a profile.
+func (s *Service) users(tx store.Tx, r Record) ([]string, error) {
 	urls := project.UsedBy(Collection.UsedBy(tx, Key(r.Project, r.Name)))
 	ports, err := s.ports(tx, r)
 	if err != nil {
-		return urls // what names the network is known in any case
+		return nil, err
 	}
 	for _, p := range ports {
 		urls = append(urls, project.URL(p.Project, "instances", p.Instance))
 	}
+	for p, err := range profile.Collection.All(tx, "") {
+		if err != nil {
+			return nil, err
+		}
+		for _, cfg := range p.Devices {
+			if p.NetworkProject == r.Project && (NIC{Config: cfg}).On(r.Name) {
+				urls = append(urls, p.URL())
+			}
+		}
+	}
 	slices.Sort(urls)
-	return slices.Compact(urls)
+	return slices.Compact(urls), nil
+}
+
+// unused fails with Invalid while something uses the network.
+func (s *Service) unused(tx store.Tx, r Record) error {
+	users, err := s.users(tx, r)
+	if err == nil && len(users) > 0 {
+		return errs.Newf(errs.Invalid, "network %q is in use by %s: remove it from there first", r.Name, strings.Join(users, ", "))
+	}
+	return err
 }
 
 // hidden are the host's sides of the NICs of instances.
