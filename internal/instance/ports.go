@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -77,7 +78,7 @@ func (s *Service) portsChanged(proj string, nics []network.NIC) {
 		s.stale.names = map[[2]string]bool{}
 	}
 	for _, n := range nics {
-		if name := n.Config["network"]; name != "" {
+		if name := cmp.Or(n.Config["network"], n.Config["parent"]); name != "" { // a parent may be the bridge of a network
 			s.stale.names[[2]string{proj, name}] = true
 		}
 	}
