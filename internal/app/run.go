@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -38,7 +37,9 @@ func Run(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	if log != os.Stderr {
+		defer log.Close()
+	}
 	// The heap is small and grows in bursts; collecting it earlier costs little and halves what the daemon holds.
 	debug.SetGCPercent(50)
 	helper, err := helperPath()
@@ -79,7 +80,7 @@ func (a *App) wait(ctx context.Context, signals <-chan os.Signal) (err error) {
 }
 
 // openLog makes the log the default of slog; the returned file is closed at the end.
-func openLog(c Command) (io.Closer, error) {
+func openLog(c Command) (*os.File, error) {
 	level := slog.LevelWarn
 	switch {
 	case c.Debug:

@@ -4,6 +4,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -45,25 +46,32 @@ type Daemon struct {
 // the test everything of it is removed.
 func New(t testing.TB) *Daemon {
 	t.Helper()
+	netns := fmt.Sprintf("lxdt-%d-%s", os.Getpid(), strings.ToLower(rand.Text()[:6]))
+	run(t, "ip", "netns", "add", netns)
+	t.Cleanup(func() { run(t, "ip", "netns", "del", netns) })
+	run(t, "ip", "-n", netns, "link", "set", "lo", "up")
+	return NewIn(t, netns)
+}
+
+// NewIn is New in a network namespace that there is already.
+func NewIn(t testing.TB, netns string) *Daemon {
+	t.Helper()
 	bin := Bin(t)
 	root, err := os.MkdirTemp(Scratch(t), "d")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{t: t, bin: bin, Dir: filepath.Join(root, "lxd"), Netns: "lxdt-" + filepath.Base(root), Log: filepath.Join(root, "log")}
+	d := &Daemon{t: t, bin: bin, Dir: filepath.Join(root, "lxd"), Netns: netns, Log: filepath.Join(root, "log")}
 	d.Socket = filepath.Join(d.Dir, "unix.socket")
 	if err := os.Chmod(root, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "ip", "netns", "add", d.Netns)
-	run(t, "ip", "-n", d.Netns, "link", "set", "lo", "up")
 	t.Cleanup(func() {
 		d.Shutdown()
 		if t.Failed() {
 			b, _ := os.ReadFile(d.Log)
 			t.Logf("daemon log:\n%s", tail(b, 8000))
 		}
-		run(t, "ip", "netns", "del", d.Netns)
 		if err := os.RemoveAll(root); err != nil {
 			t.Errorf("left over: %v", err)
 		}

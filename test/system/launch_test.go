@@ -206,8 +206,7 @@ func TestPlainHTTP(t *testing.T) {
 
 func TestTwoDaemonsInOneNetworkNamespace(t *testing.T) {
 	a := ready(t)
-	b := harness.New(t)
-	b.Netns = a.Netns
+	b := harness.NewIn(t, a.Netns)
 	b.Start()
 	b.Init()
 	b.LXC("image", "import", harness.WriteImage(t, harness.Busybox(t)), "--alias", "busybox")

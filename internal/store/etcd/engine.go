@@ -52,13 +52,19 @@ func start(ctx context.Context, c Config) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	young := !hasSnapshot(c.Dir)
 	server, err := newServer(c, f)
 	if err != nil {
 		return nil, errs.Newf(errs.Unavailable, "open the state database in %s: %w", c.Dir, err)
 	}
 	e := &engine{server: server, fault: f, room: room, closing: make(chan struct{})}
 	server.Start()
-	e.work.Go(e.elect)
+	e.work.Go(func() {
+		if young {
+			e.settle()
+		}
+		e.elect()
+	})
 	if err := e.ready(ctx); err != nil {
 		_ = e.Close()
 		return nil, errs.Newf(errs.Unavailable, "open the state database in %s: %w", c.Dir, err)
@@ -79,6 +85,24 @@ func (e *engine) ready(ctx context.Context) error {
 		return e.fault.err
 	case <-ctx.Done():
 		return fmt.Errorf("it is not ready yet: %w", ctx.Err())
+	}
+}
+
+// settle waits until the log was replayed, for a server that was killed just before its first snapshot: see snapshotCount.
+func (e *engine) settle() {
+	for {
+		committed := e.server.CommittedIndex()
+		if committed > 0 && e.server.AppliedIndex() >= committed {
+			if committed > firstSnapshot-10 {
+				time.Sleep(25 * time.Millisecond) // raft is told a moment later, which cannot be seen from here
+			}
+			return
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-e.closing:
+			return
+		}
 	}
 }
 

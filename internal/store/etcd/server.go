@@ -72,8 +72,7 @@ func serverConfig(c Config, lg *zap.Logger) (config.ServerConfig, error) {
 		Name: name, DataDir: c.Dir, PeerURLs: self, ClientURLs: self,
 		InitialPeerURLsMap: types.URLsMap{name: self}, InitialClusterToken: "lxd", NewCluster: true,
 		TickMs: 100, ElectionTicks: 10, InitialElectionTickAdvance: true, PreVote: true, StrictReconfigCheck: true,
-		// Few entries are kept in memory: a member that has missed more gets a snapshot.
-		SnapshotCount: 1000, SnapshotCatchUpEntries: 200, MaxSnapFiles: 2, MaxWALFiles: 2,
+		SnapshotCount: snapshotCount(c.Dir), SnapshotCatchUpEntries: catchUp, MaxSnapFiles: 2, MaxWALFiles: 2,
 		BackendBatchInterval: 200 * time.Millisecond, BackendFreelistType: bbolt.FreelistMapType, QuotaBackendBytes: 4 << 30,
 		MaxTxnOps: 100_000, MaxRequestBytes: maxRequest, MaxConcurrentStreams: 1 << 10, MaxLearners: 64,
 		CompactionBatchLimit: 1000, CompactionSleepInterval: 10 * time.Millisecond,
@@ -82,6 +81,31 @@ func serverConfig(c Config, lg *zap.Logger) (config.ServerConfig, error) {
 		AuthToken: "simple", BcryptCost: 10, TokenTTL: 300, Metrics: "basic", V2Deprecation: config.V2DeprDefault,
 		ServerFeatureGate: features.NewDefaultServerFeatureGate(name, lg), Logger: lg,
 	}, nil
+}
+
+// How many entries there may be between two snapshots, and before the first one; and how many are kept in memory for members that
+// have missed some.
+//
+// An election looks at the entries that raft has not been told are applied, and the library forgets entries of memory without
+// waiting for that. With more of them kept than are ever replayed it cannot forget one that an election at start looks at, but
+// for the very first, hence a first snapshot before the library forgets anything (it does after 100).
+const (
+	everySnapshot = 1000
+	firstSnapshot = 50
+	catchUp       = 1500
+)
+
+func snapshotCount(dir string) uint64 {
+	if hasSnapshot(dir) {
+		return everySnapshot
+	}
+	return firstSnapshot
+}
+
+// hasSnapshot tells whether the server has begun to forget the beginning of its log.
+func hasSnapshot(dir string) bool {
+	found, err := filepath.Glob(filepath.Join(dir, "member", "snap", "*.snap"))
+	return err == nil && len(found) > 0
 }
 
 // databaseFile is where the server keeps the state, next to its log.
