@@ -83,6 +83,7 @@ const maxWindow = 128 << 20
 type archive struct {
 	*tar.Reader
 	file    *counter
+	stream  io.Reader // the tar archive itself
 	closers []func() error
 }
 
@@ -111,8 +112,21 @@ func (a *archive) unpack(ctx context.Context, f *os.File, format Format) error {
 		}
 		return errs.Newf(errs.Invalid, "the %s file is damaged: %w", format, err)
 	}
-	a.Reader = tar.NewReader(r)
+	a.Reader, a.stream = tar.NewReader(r), r
 	return nil
+}
+
+// maxPadding is the most that may follow the end of a tar archive: programs fill up a record, some a megabyte.
+const maxPadding = 16 << 20
+
+// rest reads what follows the end of the tar archive, so that the check sum of the compression is looked at: a file that was cut
+// short there may lack only that.
+func (a *archive) rest() error {
+	n, err := io.Copy(io.Discard, io.LimitReader(a.stream, maxPadding+1))
+	if err == nil && n > maxPadding {
+		return errs.Newf(errs.Invalid, "more than %d MiB follow the end of the archive", maxPadding>>20)
+	}
+	return err
 }
 
 // plain is the archive without its compression.

@@ -117,6 +117,9 @@ func (i *inspection) walk(path string, keep func(string) bool, f *facts) (seen, 
 		h, err := a.Next()
 		if errors.Is(err, io.EOF) {
 			i.before += a.file.at()
+			if err := a.rest(); err != nil {
+				return w.seen, i.broken(err, last)
+			}
 			return w.seen, nil
 		}
 		if err != nil {

@@ -92,6 +92,13 @@ func Scratch(t testing.TB) string {
 	return dir
 }
 
+// Use makes failures those of a subtest until the returned function is called.
+func (d *Daemon) Use(t testing.TB) func() {
+	old := d.t
+	d.t = t
+	return func() { d.t = old }
+}
+
 // Start starts the daemon with extra environment and waits until it is ready, or until it has ended.
 func (d *Daemon) Start(env ...string) {
 	d.t.Helper()
