@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -500,4 +501,44 @@ func TestUseByTheBridgesName(t *testing.T) {
 	}
 	must(t, w.store.Update(t.Context(), func(tx store.Tx) error { return profile.Collection.Delete(tx, "default/p") }))
 	must(t, w.Delete(t.Context(), "default", "lxdbr0"))
+}
+
+func TestManyAtOnce(t *testing.T) {
+	w := setup(t)
+	var wg sync.WaitGroup
+	answers := make(chan error, 1000)
+	for i := range 8 {
+		wg.Go(func() {
+			for range 10 {
+				name := []string{"br0", "br1"}[i%2]
+				answers <- w.Create(t.Context(), "default", post(name, map[string]string{"ipv4.address": "none"}))
+				_, err := w.Connect(t.Context(), "default", name, network.Port{Instance: "c", Device: "eth0"})
+				answers <- err
+				answers <- w.Update(t.Context(), "default", name, api.NetworkPut{Config: map[string]string{"user.x": "y"}})
+				answers <- w.Delete(t.Context(), "default", name)
+			}
+		})
+	}
+	wg.Wait()
+	close(answers)
+	good := 0
+	for err := range answers {
+		switch errs.KindOf(err) {
+		case errs.Invalid, errs.NotFound, errs.Unavailable, errs.Conflict:
+		default:
+			if err != nil {
+				t.Error(err)
+			}
+			good++
+		}
+	}
+	for _, name := range []string{"br0", "br1"} {
+		if err := w.Delete(t.Context(), "default", name); err != nil && !errs.Is(err, errs.NotFound) {
+			t.Error(err)
+		}
+	}
+	left, _ := os.ReadDir(w.dir)
+	if good == 0 || len(w.driver.Nets()) > 0 || len(w.records(t)) > 0 || len(left) > 0 {
+		t.Error(good, "good; left:", w.driver.Nets(), w.records(t), left)
+	}
 }
