@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -79,8 +78,7 @@ func (a *App) parse(arg string) (*client.Client, string, error) {
 	return server, name, err
 }
 
-// remoteArg connects to the remote in args[i], "remote:", or to the default one when there is no such argument.
-// A text without a colon is not a remote: it is left to the caller as the second result.
+// remoteArg is parse of args[i], or of nothing, which is the default remote, when there are not that many.
 func (a *App) remoteArg(args []string, i int) (*client.Client, string, error) {
 	if i >= len(args) {
 		return a.parse("")
@@ -254,9 +252,6 @@ func query(path, key, value string) string {
 
 // recursive is path asking for whole objects.
 func recursive(path string) string { return query(path, "recursion", "1") }
-
-// errNoName is an argument that names a remote and nothing on it.
-var errNoName = errors.New("the name is missing after the colon")
 
 // get, post and put are the verbs that need no ETag.
 const (

@@ -27,6 +27,8 @@ type answer struct {
 	fail  string
 	meta  map[string]any
 	etag  string
+	// names is the answer to a list that is asked for without recursion.
+	names []string
 }
 
 // fake is a server that records requests and answers them from a table; what is not there is not found when read, and
@@ -54,6 +56,8 @@ func startFake(t *testing.T, answers map[string]answer) *fake {
 	t.Setenv("LXD_SOCKET", socket)
 	t.Setenv("LXD_CONF", filepath.Join(dir, "conf"))
 	t.Setenv("TERM", "vt100")
+	t.Setenv("VISUAL", "")
+	t.Setenv("EDITOR", "sed -i s/Default/Edited/;s/busybox/bigbox/")
 	return f
 }
 
@@ -82,6 +86,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !ok {
 		a = missing(r)
+	}
+	if a.names != nil && !r.URL.Query().Has("recursion") {
+		a.metadata = a.names
 	}
 	f.send(w, a)
 }

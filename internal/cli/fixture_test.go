@@ -52,7 +52,7 @@ func fixture() map[string]answer {
 	c1.Snapshots = []api.InstanceSnapshot{{Name: "snap0", CreatedAt: day}}
 	out := map[string]answer{
 		"GET /1.0":                           {metadata: server(), etag: "e-server"},
-		"GET /1.0/instances":                 {metadata: []api.InstanceFull{c10, c2, c1}},
+		"GET /1.0/instances":                 {metadata: []api.InstanceFull{c10, c2, c1}, names: []string{"/1.0/instances/c1", "/1.0/instances/c2", "/1.0/instances/web?project=x"}},
 		"GET /1.0/instances/c1":              {metadata: c1, etag: "e-c1"},
 		"GET /1.0/instances/c2":              {metadata: c2, etag: "e-c2"},
 		"PUT /1.0/instances/c2/state":        {async: true},
@@ -86,7 +86,7 @@ func fixtureImages(out map[string]answer) {
 	alias := api.ImageAliasesEntry{Name: "bb", Type: "container", Target: fingerprint, Description: "small"}
 	out["GET /1.0/images"] = answer{metadata: []api.Image{image}}
 	out["GET /1.0/images/"+fingerprint] = answer{metadata: image, etag: "e-image"}
-	out["GET /1.0/images/aliases"] = answer{metadata: []api.ImageAliasesEntry{alias}}
+	out["GET /1.0/images/aliases"] = answer{metadata: []api.ImageAliasesEntry{alias}, names: []string{"/1.0/images/aliases/bb"}}
 	out["GET /1.0/images/aliases/bb"] = answer{metadata: alias}
 	out["POST /1.0/images"] = answer{async: true, meta: map[string]any{"fingerprint": fingerprint}}
 	out["DELETE /1.0/images/"+fingerprint] = answer{async: true}
@@ -99,16 +99,16 @@ func fixturePlaces(out map[string]answer) {
 	network := api.Network{Name: "lxdbr0", Type: "bridge", Managed: true, Status: "Created", Config: map[string]string{"ipv4.address": "10.1.0.1/24", "ipv6.address": "none"}, Locations: []string{"none"}}
 	host := api.Network{Name: "eth7", Type: "physical"}
 	volume := api.StorageVolume{Name: "c1", Type: "container", Pool: "default", ContentType: "filesystem", Project: "default", Location: "none", UsedBy: []string{"/1.0/instances/c1"}}
-	out["GET /1.0/profiles"] = answer{metadata: []api.Profile{profile}}
+	out["GET /1.0/profiles"] = answer{metadata: []api.Profile{profile}, names: []string{"/1.0/profiles/default"}}
 	out["GET /1.0/profiles/default"] = answer{metadata: profile, etag: "e-profile"}
 	out["POST /1.0/profiles/default"] = answer{code: http.StatusForbidden, text: `The "default" profile cannot be renamed`}
-	out["GET /1.0/storage-pools"] = answer{metadata: []api.StoragePool{pool}}
+	out["GET /1.0/storage-pools"] = answer{metadata: []api.StoragePool{pool}, names: []string{"/1.0/storage-pools/default"}}
 	out["GET /1.0/storage-pools/default"] = answer{metadata: pool, etag: "e-pool"}
 	out["GET /1.0/storage-pools/default/resources"] = answer{metadata: api.ResourcesStoragePool{Space: api.ResourcesStoragePoolSpace{Used: 5 << 30, Total: 20 << 30}}}
 	out["GET /1.0/storage-pools/default/volumes"] = answer{metadata: []api.StorageVolume{volume}}
 	out["GET /1.0/storage-volumes"] = answer{metadata: []api.StorageVolume{volume}}
 	out["GET /1.0/storage-pools/default/volumes/container/c1"] = answer{metadata: volume}
-	out["GET /1.0/networks"] = answer{metadata: []api.Network{network, host, {Name: "lo", Type: "loopback"}}}
+	out["GET /1.0/networks"] = answer{metadata: []api.Network{network, host, {Name: "lo", Type: "loopback"}}, names: []string{"/1.0/networks/lxdbr0", "/1.0/networks/lo"}}
 	out["GET /1.0/networks/lxdbr0"] = answer{metadata: network, etag: "e-net"}
 	out["GET /1.0/networks/eth7"] = answer{metadata: host}
 	out["GET /1.0/networks/lxdbr0/leases"] = answer{metadata: []api.NetworkLease{{Hostname: "c1", Hwaddr: "00:16:3e:01:02:03", Address: "10.1.0.5", Type: "dynamic"}}}

@@ -7,7 +7,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,16 +38,13 @@ func remoteChange(a *App, s spec, n int, change func(cfg *conf.Config, args []st
 	return a.leaf(s)
 }
 
-func (a *App) remoteNames(args []string, _ string) []string {
+func (a *App) remoteNames(args []string, prefix string) []string {
 	cfg, err := a.config()
 	if err != nil || len(args) > 0 {
 		return nil
 	}
-	var out []string
-	for name := range cfg.Remotes {
-		out = append(out, name)
-	}
-	return out
+	names := slices.Sorted(maps.Keys(cfg.Remotes))
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) })
 }
 
 // remoteFlags are the flags of remote add.
@@ -109,7 +109,7 @@ func authOf(r conf.Remote) string {
 	switch {
 	case r.AuthType != "":
 		return r.AuthType
-	case r.Addr == "unix:" || len(r.Addr) > 5 && r.Addr[:5] == "unix:":
+	case strings.HasPrefix(r.Addr, "unix:"):
 		return "file access"
 	case r.Protocol == "simplestreams" || r.Public:
 		return "none"
