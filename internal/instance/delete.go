@@ -63,12 +63,21 @@ func (s *Service) destroy(ctx context.Context, t *op.Task, key string) error {
 			return err
 		}
 	}
-	t.Add("keep for another removal", func(ctx context.Context) error { return s.spoil(ctx, key) })
+	begun := false
+	t.Add("finish the removal", func(ctx context.Context) error {
+		if !begun {
+			return nil
+		}
+		return s.finishOrSpoil(ctx, v)
+	})
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
 	}{
-		{"volume", func(ctx context.Context) error { return s.dropVolume(ctx, v) }},
+		{"volume", func(ctx context.Context) error {
+			begun = true
+			return s.dropVolume(ctx, v)
+		}},
 		{"files", func(context.Context) error { return s.dropFiles(v.Record) }},
 		{"record", func(ctx context.Context) error { return s.forget(ctx, v, t.EndJournal) }},
 	} {
@@ -79,7 +88,20 @@ func (s *Service) destroy(ctx context.Context, t *op.Task, key string) error {
 	return nil
 }
 
-// spoil marks an instance whose removal failed half way: it can only be removed again.
+// finishOrSpoil is for a removal that failed half way: there is no way back, so it is tried once more, and if that fails too the
+// instance is marked as one that can only be removed.
+func (s *Service) finishOrSpoil(ctx context.Context, v view) error {
+	err := errors.Join(s.dropVolume(ctx, v), s.dropFiles(v.Record))
+	if err == nil {
+		err = s.forget(ctx, v, func(store.Tx) error { return nil })
+	}
+	if err == nil {
+		return nil
+	}
+	return s.spoil(ctx, v.key())
+}
+
+// spoil marks an instance that can only be removed.
 func (s *Service) spoil(ctx context.Context, key string) error {
 	err := s.d.Store.Update(ctx, func(tx store.Tx) error {
 		return Collection.Modify(tx, key, func(r *Record) error {

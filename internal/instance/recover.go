@@ -125,6 +125,9 @@ func (s *Service) Boot(ctx context.Context) error {
 
 // takeUp deals with one instance at the start of the daemon and tells whether it is to be started.
 func (s *Service) takeUp(ctx context.Context, v view) (bool, error) {
+	if v.Making {
+		return false, s.finishDelete(ctx, v)
+	}
 	ran := v.Wanted || v.Run == nil && v.config["volatile.last_state.power"] == powerOn
 	if v.Run != nil {
 		m, err := s.d.Machine.Reattach(ctx, v.Run.Handle)
@@ -139,7 +142,7 @@ func (s *Service) takeUp(ctx context.Context, v view) (bool, error) {
 		}
 		ran = v.Wanted || v.Run.Boot != s.d.Host.Boot
 	}
-	return !v.Making && autostart(v.config, ran), nil
+	return autostart(v.config, ran), nil
 }
 
 // bringUp starts instances one after the other, by priority.
