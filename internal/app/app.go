@@ -101,11 +101,12 @@ func (a *App) openDir(context.Context) (err error) {
 }
 
 func (a *App) openStore(context.Context) (err error) {
-	a.hub = event.NewHub("")
-	a.store, err = a.o.Store(a.dir.join("database"), store.Options{OnAnnounce: a.hub.Announce})
+	a.hub = event.NewHub(standalone)
+	s, err := a.o.Store(a.dir.join("database"), store.Options{OnAnnounce: a.hub.Announce})
 	if err != nil {
 		return err
 	}
+	a.store = op.Attributed(s)
 	a.onClose("state database", func(context.Context) error { return a.store.Close() })
 	return nil
 }
@@ -115,9 +116,12 @@ func (a *App) openOps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.ops = op.NewManager(context.WithoutCancel(ctx), op.Options{Store: a.store, Publish: a.hub, Hook: hook})
+	a.ops = op.NewManager(context.WithoutCancel(ctx), op.Options{Store: a.store, Publish: a.hub, Hook: hook, Location: standalone})
 	return nil
 }
+
+// standalone is the location of everything on a server that is not clustered (wire name).
+const standalone = "none"
 
 // Socket is the path of the local socket.
 func (a *App) Socket() string {

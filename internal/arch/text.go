@@ -82,7 +82,7 @@ func Helper(t *Tree) []string {
 func Proven(t *Tree, advertised []string) []string {
 	named := map[string]bool{}
 	for p, text := range t.Text {
-		if !within(p, "test/script") || !strings.HasSuffix(p, ".txtar") {
+		if !within(p, "test/script") && !within(p, "test/system/script") || !strings.HasSuffix(p, ".txtar") {
 			continue
 		}
 		for _, line := range strings.Split(text, "\n") {
@@ -96,7 +96,7 @@ func Proven(t *Tree, advertised []string) []string {
 	var out []string
 	for _, name := range advertised {
 		if !named[name] {
-			out = append(out, fmt.Sprintf("extension %s is advertised, but no script under test/script names it; run `make gen`", name))
+			out = append(out, fmt.Sprintf("extension %s is advertised, but no script under test names it; run `make gen`", name))
 		}
 	}
 	return out

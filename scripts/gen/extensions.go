@@ -26,9 +26,11 @@ func extensionFiles(root string) ([]file, error) {
 		known[r["name"]] = true
 		all = append(all, r["name"])
 	}
-	exercised, err := scriptExtensions(filepath.Join(root, "test", "script"))
-	if err != nil {
-		return nil, err
+	exercised := map[string]string{}
+	for _, dir := range []string{"test/script", "test/system/script"} {
+		if err := scriptExtensions(filepath.Join(root, dir), exercised); err != nil {
+			return nil, err
+		}
 	}
 	for name, script := range exercised {
 		if !known[name] {
@@ -43,7 +45,7 @@ func extensionFiles(root string) ([]file, error) {
 	}
 	return []file{
 		nameList("api/extensions_gen.go", "extensions holds every extension in the order in which clients expect them.", "extensions", all),
-		nameList("api/proven_gen.go", "proven holds the extensions that a script under test/script exercises.", "proven", proven),
+		nameList("api/proven_gen.go", "proven holds the extensions that a script under test exercises.", "proven", proven),
 	}, nil
 }
 
@@ -57,9 +59,8 @@ func nameList(path, doc, name string, values []string) file {
 	return file{path: path, text: withHeader("extensions", b.String())}
 }
 
-// scriptExtensions finds the `# ext: NAME` lines at the head of the scripts, and says for each name in which script it was seen.
-func scriptExtensions(dir string) (map[string]string, error) {
-	found := map[string]string{}
+// scriptExtensions finds the `# ext: NAME` lines at the head of the scripts below dir, and notes for each name in which script it was seen.
+func scriptExtensions(dir string, found map[string]string) error {
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".txtar") {
 			return err
@@ -74,9 +75,9 @@ func scriptExtensions(dir string) (map[string]string, error) {
 		return nil
 	})
 	if os.IsNotExist(err) {
-		return found, nil
+		return nil
 	}
-	return found, err
+	return err
 }
 
 // headerExtensions reads the names from the comment lines before the first command of a script.

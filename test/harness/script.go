@@ -1,12 +1,7 @@
 package harness
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -14,101 +9,57 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// Params runs the scripts below dir. start brings up the daemon of one script and sets LXD_DIR in its environment.
+// Params runs the scripts below dir. start brings up the daemon of one script and sets LXD_DIR in its environment. kind is "fake" or
+// "real": the conditions [fake] and [real] of the scripts.
 //
 // Besides testscript's own, the scripts have these commands:
 //
-//	http METHOD PATH [BODY]   sends a request to the daemon's socket; standard output is the status line and the body.
-//	                          BODY may be @FILE. "! http" expects a status of 400 or more. An operation is waited for.
-//	image FILE [KEY=VALUE]    writes a small image that is good enough for the fake machines, with properties.
+//	http [-n] [-o FILE] METHOD PATH [BODY] [HEADER:VALUE …]
+//	                          sends a request to the daemon's socket; standard output is the status, headers of interest and
+//	                          the body. BODY may be @FILE. "! http" expects a failure. An operation is waited for, unless -n.
+//	                          -o writes the body to a file instead.
+//	json PATH [WANT]          looks into the JSON that the last command printed. Names and numbers in PATH are separated by
+//	                          slashes, ~1 is a slash within a name, _count the number of entries. WANT is a string, JSON, or
+//	                          ~REGEXP. "! json PATH" says that there is no such thing, "! json PATH WANT" that it is another.
+//	grab VARIABLE REGEXP      keeps what the first group of REGEXP found in what the last command printed.
+//	listen NAME PATH          opens a stream of events at PATH, such as /1.0/events?type=lifecycle.
+//	heard NAME REGEXP         waits until an event matches; "! heard" says that none of those read so far does.
+//	image FILE [KEY=VALUE]    writes a small image that is good enough for the fake machines, with properties. KEY may be
+//	                          architecture or expiry_date too.
 //	retry COMMAND …           repeats a command until it succeeds, 10 s at most.
-func Params(dir string, start func(env *testscript.Env) error) testscript.Params {
+func Params(kind, dir string, start func(env *testscript.Env) error) testscript.Params {
 	return testscript.Params{
-		Dir:                 dir,
-		Setup:               start,
-		RequireUniqueNames:  true,
+		Dir:                dir,
+		Setup:              start,
+		RequireUniqueNames: true,
+		Condition: func(name string) (bool, error) {
+			if name != "fake" && name != "real" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return name == kind, nil
+		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"http": sendHTTP, "image": writeImage, "retry": retry,
+			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "heard": heard,
 		},
 	}
-}
-
-func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) < 2 {
-		ts.Fatalf("usage: http METHOD PATH [BODY] [HEADER:VALUE …]")
-	}
-	body := ""
-	if len(args) > 2 {
-		body = args[2]
-		if name, ok := strings.CutPrefix(body, "@"); ok {
-			body = ts.ReadFile(name)
-		}
-	}
-	c := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", ts.Getenv("LXD_DIR")+"/unix.socket")
-	}}}
-	req, err := newRequest(args[0], args[1], body)
-	ts.Check(err)
-	for _, h := range args[min(3, len(args)):] {
-		k, v, _ := strings.Cut(h, ":")
-		req.Header.Set(k, v)
-	}
-	status, answer, err := request(c, req)
-	ts.Check(err)
-	fmt.Fprintf(ts.Stdout(), "%d\n%s\n", status, answer)
-	failed := status >= http.StatusBadRequest || strings.Contains(answer, `"type":"error"`)
-	if failed != neg {
-		ts.Fatalf("status %d: %s", status, answer)
-	}
-}
-
-func newRequest(method, path, body string) (*http.Request, error) {
-	req, err := http.NewRequest(method, "http://lxd"+path, strings.NewReader(body))
-	if err == nil && body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	return req, err
-}
-
-// request sends one request; an operation that comes back is waited for and its end is the answer.
-func request(c *http.Client, req *http.Request) (int, string, error) {
-	resp, err := c.Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, "", err
-	}
-	var head bytes.Buffer
-	for _, k := range []string{"Location", "Etag"} {
-		if v := resp.Header.Get(k); v != "" {
-			fmt.Fprintf(&head, "%s: %s\n", k, v)
-		}
-	}
-	location := resp.Header.Get("Location")
-	if resp.StatusCode == http.StatusAccepted && strings.Contains(string(b), `"class":"task"`) {
-		wait, err := newRequest("GET", location+"/wait", "")
-		if err != nil {
-			return 0, "", err
-		}
-		_, done, err := request(c, wait)
-		return resp.StatusCode, head.String() + done, err
-	}
-	return resp.StatusCode, head.String() + string(b), nil
 }
 
 func writeImage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: image FILE [KEY=VALUE …]")
 	}
-	metadata := "architecture: x86_64\ncreation_date: 1700000000\nproperties:\n  os: Test\n"
+	top := map[string]string{"architecture": "x86_64", "expiry_date": "0"}
+	properties := "properties:\n  os: Test\n"
 	for _, a := range args[1:] {
 		k, v, _ := strings.Cut(a, "=")
-		metadata += fmt.Sprintf("  %s: %q\n", k, v)
+		if k == "expiry_date" || k == "architecture" {
+			top[k] = v
+			continue
+		}
+		properties += fmt.Sprintf("  %s: %q\n", k, v)
 	}
+	metadata := fmt.Sprintf("architecture: %s\ncreation_date: 1700000000\nexpiry_date: %s\n%s", top["architecture"], top["expiry_date"], properties)
 	b, err := Tarball([]Entry{
 		{Name: "metadata.yaml", Body: metadata},
 		{Name: "rootfs/", Type: '5', Mode: 0o755},

@@ -1,38 +1,120 @@
-//go:build system
-
-// Package script runs the scripts below this folder, one folder an area, against the built binaries.
+// Package script runs the behaviour scripts against a daemon on fake backends, in this process; test/system runs the same files
+// against the built programs.
 package script
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"lxd/internal/admin"
+	"lxd/internal/app"
+	"lxd/internal/cli"
+	"lxd/internal/driver/all"
+	machine "lxd/internal/driver/machine/fake"
+	bridge "lxd/internal/driver/network/fake"
+	"lxd/internal/driver/storage/mem"
+	"lxd/internal/network"
+	"lxd/internal/storage"
+	"lxd/internal/store"
+	"lxd/internal/store/etcd"
 	"lxd/test/harness"
 )
 
+// TestMain lets the scripts run this test program as lxc and lxd.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"lxc": func() { os.Exit(cli.New().Run(context.Background(), os.Args[1:])) },
+		"lxd": func() {
+			p := &admin.Program{Version: app.Version, Connect: admin.Local, Manifest: app.Manifest, Run: func(context.Context, admin.Daemon) error {
+				return fmt.Errorf("the daemon of a script is started by the test")
+			}}
+			if err := p.Root().ExecuteContext(context.Background()); err != nil {
+				fmt.Fprintln(os.Stderr, "Error:", err)
+				os.Exit(1)
+			}
+		},
+	})
+}
+
+// opener opens the state of a daemon.
+type opener func(dir string, o store.Options) (store.Store, error)
+
+func inMemory(_ string, o store.Options) (store.Store, error) { return store.NewMem(o), nil }
+
+func onEtcd(dir string, o store.Options) (store.Store, error) {
+	return etcd.Open(context.Background(), etcd.Config{Dir: dir}, o)
+}
+
+// TestScripts runs all scripts, each with a daemon of its own.
 func TestScripts(t *testing.T) {
-	areas, err := filepath.Glob("*/*.txtar")
-	if err != nil || len(areas) == 0 {
-		t.Fatal("no scripts", err)
-	}
-	for _, file := range areas {
-		t.Run(file, func(t *testing.T) {
-			d := harness.New(t)
-			d.Start()
-			d.Init()
-			d.LXC("image", "import", harness.WriteImage(t, harness.Busybox(t)), "--alias", "busybox")
-			p := harness.Params("", func(env *testscript.Env) error {
-				env.Setenv("LXD_DIR", d.Dir)
-				env.Setenv("LXD_CONF", env.WorkDir+"/conf")
-				env.Setenv("NETNS", d.Netns)
-				env.Setenv("PATH", harness.Bin(t)+string(os.PathListSeparator)+os.Getenv("PATH"))
-				return nil
-			})
-			p.Dir, p.Files = "", []string{file}
-			testscript.Run(t, p)
+	for _, dir := range areas(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			testscript.Run(t, harness.Params("fake", dir, setup(inMemory)))
 		})
 	}
+}
+
+// TestScriptsOnEtcd runs those of one area on the state engine that real daemons have.
+func TestScriptsOnEtcd(t *testing.T) {
+	testscript.Run(t, harness.Params("fake", "profile", setup(onEtcd)))
+}
+
+func areas(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		if e.IsDir() {
+			all = append(all, e.Name())
+		}
+	}
+	if len(all) == 0 {
+		t.Fatal("there are no scripts")
+	}
+	return all
+}
+
+// setup starts a daemon on fakes. Its folder is not below the script's, since the path of a socket must be short.
+func setup(open opener) func(env *testscript.Env) error {
+	return func(env *testscript.Env) error {
+		root, err := os.MkdirTemp("/tmp", "lxds")
+		if err != nil {
+			return err
+		}
+		env.Defer(func() { _ = os.RemoveAll(root) })
+		a, err := app.Open(context.Background(), app.Options{Dir: filepath.Join(root, "lxd"), Store: open, Backends: fakes})
+		if err != nil {
+			return err
+		}
+		env.Defer(func() {
+			if err := a.Close(context.Background()); err != nil {
+				env.T().Log(err)
+				env.T().FailNow()
+			}
+		})
+		for k, v := range map[string]string{
+			"LXD_DIR": filepath.Join(root, "lxd"), "LXD_CONF": filepath.Join(root, "conf"), "HOME": env.WorkDir,
+		} {
+			env.Setenv(k, v)
+		}
+		harness.Listening(env)
+		return nil
+	}
+}
+
+// fakes are backends that need neither root nor the kernel's help.
+func fakes(string) (all.Set, error) {
+	return all.Set{
+		Machine: (&machine.Host{}).Driver(), Storage: []storage.Driver{mem.New("dir")}, Networks: []network.Driver{bridge.New()},
+		Firewall: "nftables", Close: func() error { return nil },
+	}, nil
 }

@@ -1,0 +1,74 @@
+package harness
+
+import (
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// streams are the streams of events that a script has open; kept in the script's values.
+type streams struct {
+	mu  sync.Mutex
+	all map[string][]string
+}
+
+type streamsKey struct{}
+
+func (s *streams) add(name, message string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all[name] = append(s.all[name], message)
+}
+
+func (s *streams) read(name string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[name]
+}
+
+// Listening prepares a script for the commands listen and heard.
+func Listening(env *testscript.Env) { env.Values[streamsKey{}] = &streams{all: map[string][]string{}} }
+
+func listen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: listen NAME PATH")
+	}
+	s := ts.Value(streamsKey{}).(*streams)
+	conn, _, err := (&websocket.Dialer{NetDialContext: dial(ts)}).Dial("ws://lxd"+args[1], nil)
+	ts.Check(err)
+	ts.Defer(func() { _ = conn.Close() })
+	go func() {
+		for {
+			_, b, err := conn.ReadMessage()
+			if err != nil {
+				return
+			}
+			s.add(args[0], string(b))
+		}
+	}()
+}
+
+func heard(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: heard NAME REGEXP")
+	}
+	re, err := regexp.Compile(args[1])
+	ts.Check(err)
+	s := ts.Value(streamsKey{}).(*streams)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		all := strings.Join(s.read(args[0]), "\n")
+		found := re.MatchString(all)
+		switch {
+		case found && neg:
+			ts.Fatalf("there was such an event: %s", all)
+		case found, neg:
+			return
+		case time.Now().After(deadline):
+			ts.Fatalf("no such event in 10 s: %s", all)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// call is one use of the command http.
+type call struct {
+	ts     *testscript.TestScript
+	client *http.Client
+	// stay returns an operation as it is answered; out takes the body.
+	stay bool
+	out  string
+}
+
+func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	c := call{ts: ts, client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial(ts)}}}
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		switch {
+		case args[0] == "-n":
+			c.stay, args = true, args[1:]
+		case args[0] == "-o" && len(args) > 1:
+			c.out, args = args[1], args[2:]
+		default:
+			ts.Fatalf("unknown option %s", args[0])
+		}
+	}
+	if len(args) < 2 {
+		ts.Fatalf("usage: http [-n] [-o FILE] METHOD PATH [BODY] [HEADER:VALUE …]")
+	}
+	body := ""
+	if len(args) > 2 {
+		body = args[2]
+		if name, ok := strings.CutPrefix(body, "@"); ok {
+			body = ts.ReadFile(name)
+		}
+	}
+	req, err := newRequest(args[0], args[1], body)
+	ts.Check(err)
+	for _, h := range args[min(3, len(args)):] {
+		k, v, _ := strings.Cut(h, ":")
+		req.Header.Set(k, strings.TrimSpace(v))
+	}
+	status, answer, err := c.send(req)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%d\n%s\n", status, answer)
+	failed := status >= http.StatusBadRequest || strings.Contains(answer, `"type":"error"`)
+	if failed != neg {
+		ts.Fatalf("status %d: %s", status, answer)
+	}
+}
+
+// dial connects to the socket of the script's daemon, whatever the address.
+func dial(ts *testscript.TestScript) func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", ts.Getenv("LXD_DIR")+"/unix.socket")
+	}
+}
+
+func newRequest(method, path, body string) (*http.Request, error) {
+	req, err := http.NewRequest(method, "http://lxd"+path, strings.NewReader(body))
+	if err == nil && body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, err
+}
+
+// shown are the headers that scripts look at.
+var shown = []string{"Location", "Etag", "Content-Type", "Content-Disposition", "Allow"}
+
+// send sends one request; an operation that comes back is waited for and its end is the answer.
+func (c call) send(req *http.Request) (int, string, error) {
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, "", err
+	}
+	var head bytes.Buffer
+	for _, k := range shown {
+		if v := resp.Header.Get(k); v != "" {
+			fmt.Fprintf(&head, "%s: %s\n", k, v)
+		}
+	}
+	location := resp.Header.Get("Location")
+	if !c.stay && resp.StatusCode == http.StatusAccepted && strings.Contains(string(b), `"class":"task"`) {
+		wait, err := newRequest("GET", location+"/wait", "")
+		if err != nil {
+			return 0, "", err
+		}
+		_, done, err := c.send(wait)
+		return resp.StatusCode, head.String() + done, err
+	}
+	if c.out != "" && resp.StatusCode < http.StatusBadRequest {
+		return resp.StatusCode, head.String(), os.WriteFile(c.ts.MkAbs(c.out), b, 0o644)
+	}
+	return resp.StatusCode, head.String() + string(b), nil
+}

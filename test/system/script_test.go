@@ -1,0 +1,64 @@
+//go:build system
+
+package system
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"lxd/test/harness"
+)
+
+// TestScripts runs the behaviour scripts that also run in-process on fakes, each with a fresh daemon.
+func TestScripts(t *testing.T) { runScripts(t, "../script", nil) }
+
+// TestGuestScripts runs the scripts that need guests which really run: the daemon is set up and has an image called busybox.
+func TestGuestScripts(t *testing.T) {
+	runScripts(t, "script", func(t testing.TB, d *harness.Daemon) {
+		d.Init()
+		d.LXC("image", "import", harness.WriteImage(t, harness.Busybox(t)), "--alias", "busybox")
+	})
+}
+
+// runScripts runs the scripts of each folder below root; prepare may do something to each new daemon.
+func runScripts(t *testing.T, root string, prepare func(t testing.TB, d *harness.Daemon)) {
+	harness.Bin(t)
+	files, err := filepath.Glob(filepath.Join(root, "*", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts below %s: %v", root, err)
+	}
+	areas := map[string][]string{}
+	for _, f := range files {
+		areas[filepath.Dir(f)] = append(areas[filepath.Dir(f)], f)
+	}
+	for dir := range areas {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			testscript.Run(t, harness.Params("real", dir, func(env *testscript.Env) error { return realDaemon(env, prepare) }))
+		})
+	}
+}
+
+// realDaemon starts a daemon for one script.
+func realDaemon(env *testscript.Env, prepare func(t testing.TB, d *harness.Daemon)) error {
+	t := env.T().(testing.TB)
+	d := harness.New(t)
+	d.Start()
+	if prepare != nil {
+		prepare(t, d)
+	}
+	bin, err := filepath.Abs(os.Getenv("LXD_TEST_BIN"))
+	if err != nil {
+		return err
+	}
+	for k, v := range map[string]string{
+		"LXD_DIR": d.Dir, "LXD_CONF": filepath.Join(filepath.Dir(d.Dir), "conf"), "HOME": env.WorkDir, "NETNS": d.Netns,
+		"PATH": bin + string(os.PathListSeparator) + env.Getenv("PATH"),
+	} {
+		env.Setenv(k, v)
+	}
+	harness.Listening(env)
+	return nil
+}
