@@ -24,7 +24,6 @@ type command struct {
 	streams map[string]*websocket.Conn
 	ready   chan struct{}
 	ended   chan int
-	post    api.InstanceExecPost
 }
 
 // execServer runs one command with run once all of fds are connected.

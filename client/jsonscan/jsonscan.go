@@ -13,8 +13,7 @@ var ErrForm = errors.New("malformed JSON")
 
 // Object calls each with every key, as it is written, and value of the object in data.
 func Object(data []byte, each func(key, value []byte) error) error {
-	i := blank(data, 0)
-	return members(data, i, '{', '}', func(i int) (int, error) {
+	return members(data, '{', func(i int) (int, error) {
 		end, err := text(data, i)
 		if err != nil {
 			return 0, err
@@ -33,11 +32,10 @@ func Object(data []byte, each func(key, value []byte) error) error {
 
 // Array calls each with every value of the array in data; null is an empty one.
 func Array(data []byte, each func(value []byte) error) error {
-	i := blank(data, 0)
 	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
 		return nil
 	}
-	return members(data, i, '[', ']', func(i int) (int, error) {
+	return members(data, '[', func(i int) (int, error) {
 		end, err := skip(data, i)
 		if err != nil {
 			return 0, err
@@ -46,8 +44,11 @@ func Array(data []byte, each func(value []byte) error) error {
 	})
 }
 
-// members walks over what stands between open and shut with commas between; one reads a member and returns its end.
-func members(data []byte, i int, open, shut byte, one func(int) (int, error)) error {
+// members walks over what stands, with commas between, in the brackets that open starts; one reads a member and returns
+// its end.
+func members(data []byte, open byte, one func(int) (int, error)) error {
+	shut := open + 2 // so it is for both kinds of brackets
+	i := blank(data, 0)
 	if i >= len(data) || data[i] != open {
 		return ErrForm
 	}

@@ -168,7 +168,7 @@ func (a *App) list(format string, header []string, rows [][]string, raw any) err
 		return err
 	}
 	render.Sort(rows)
-	return render.List(a.Out, format, header, rows, raw)
+	return render.List(a.Out, format, render.Grid{Header: header, Rows: rows}, raw)
 }
 
 // hasExtension tells whether server knows an API extension.

@@ -80,10 +80,11 @@ func configCommand(a *App) *cobra.Command {
 		devices.command(deviceOverride(a)), configEdit(a), configGet(a), configMetadata(a), configSet(a), configShow(a), configUnset(a))
 }
 
-// configFlags are the flags of the config commands.
+// configFlags are the flags of the config commands, and what is to be changed.
 type configFlags struct {
 	target             string
 	property, expanded bool
+	changes            map[string]string
 }
 
 func (f *configFlags) declare(cmd *cobra.Command, verb string) {
@@ -148,11 +149,10 @@ func printKey[F, P any](k *kind[F, P], args []string, f configFlags, config func
 	if len(args) != 2 {
 		return fmt.Errorf("Invalid number of arguments")
 	}
-	o, full, err := load(k, args, f.target)
+	_, full, err := load(k, args, f.target)
 	if err != nil {
 		return err
 	}
-	_ = o
 	value := config(full)[args[1]]
 	if f.property {
 		put := k.writable(full)
@@ -194,11 +194,11 @@ func configSet(a *App) *cobra.Command {
 			if server {
 				args = serverArgs(args)
 			}
-			changes, err := a.assignments(args[1:])
-			if err != nil {
+			var err error
+			if f.changes, err = a.assignments(args[1:]); err != nil {
 				return err
 			}
-			return configChange(a, server, args, f, changes)
+			return configChange(a, server, args, f)
 		}})
 	f.declare(cmd, "Set")
 	return cmd
@@ -216,39 +216,40 @@ func configUnset(a *App) *cobra.Command {
 			if len(args) != 2 {
 				return fmt.Errorf("Invalid number of arguments")
 			}
-			return configChange(a, server, args, f, map[string]string{args[1]: ""})
+			f.changes = map[string]string{args[1]: ""}
+			return configChange(a, server, args, f)
 		}})
 	f.declare(cmd, "Unset")
 	return cmd
 }
 
-// configChange sets and, for empty values, unsets keys.
-func configChange(a *App, server bool, args []string, f configFlags, changes map[string]string) error {
+// configChange sets and, for empty values, unsets keys of the server or of an instance.
+func configChange(a *App, server bool, args []string, f configFlags) error {
 	if err := f.refuse(server); err != nil {
 		return err
 	}
 	if server {
-		return changeServer(a, args, f, changes)
+		return changeServer(a, args, f)
 	}
 	k := instanceKind(a)
 	return k.update(args, "", func(p *api.InstancePut) error {
 		if f.property {
-			return property.Write(p, changes)
+			return property.Write(p, f.changes)
 		}
 		if p.Config == nil {
 			p.Config = map[string]string{}
 		}
-		return merge(p.Config, changes)
+		return merge(p.Config, f.changes)
 	})
 }
 
-func changeServer(a *App, args []string, f configFlags, changes map[string]string) error {
+func changeServer(a *App, args []string, f configFlags) error {
 	o, full, err := load(serverKind(a), args, f.target)
 	if err != nil {
 		return err
 	}
 	config := texts(full.Config)
-	if err := merge(config, changes); err != nil {
+	if err := merge(config, f.changes); err != nil {
 		return err
 	}
 	return o.server.Apply(a.ctx, put, "/1.0", serverConfig{config}, "")

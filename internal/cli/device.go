@@ -33,15 +33,10 @@ func (d deviceSet[F, P]) command(more ...*cobra.Command) *cobra.Command {
 	return branch("device", "Manage devices", append(subs, more...)...)
 }
 
-func (d deviceSet[F, P]) leaf(use, short string, least, most int, run func(args []string) error) *cobra.Command {
-	verb, rest, _ := strings.Cut(use, " ")
-	s := spec{use: strings.TrimSpace(verb + " " + d.kind.words + " " + rest), short: short, least: least, most: most, run: run}
-	if verb == "remove" {
-		s.aliases = []string{"rm"}
-	}
-	if verb == "list" {
-		s.aliases = []string{"ls"}
-	}
+// leaf makes a command of s, whose use has no owner yet.
+func (d deviceSet[F, P]) leaf(s spec) *cobra.Command {
+	verb, rest, _ := strings.Cut(s.use, " ")
+	s.use = strings.TrimSpace(verb + " " + d.kind.words + " " + rest)
 	return d.kind.command(s)
 }
 
@@ -71,7 +66,7 @@ func (d deviceSet[F, P]) read(args []string) (*F, map[string]map[string]string, 
 }
 
 func (d deviceSet[F, P]) add() *cobra.Command {
-	cmd := d.leaf("add <device> <type> [key=value...]", "Add "+d.owner+" devices", 3, -1, func(args []string) error {
+	cmd := d.leaf(spec{use: "add <device> <type> [key=value...]", short: "Add " + d.owner + " devices", least: 3, most: -1, run: func(args []string) error {
 		device := map[string]string{}
 		for _, arg := range args[3:] {
 			key, value, ok := strings.Cut(arg, "=")
@@ -93,7 +88,7 @@ func (d deviceSet[F, P]) add() *cobra.Command {
 			d.kind.app.say("Device %s added to %s", name, plain(args[0]))
 		}
 		return err
-	})
+	}})
 	cmd.Example = "lxc " + d.command0() + " add " + strings.TrimPrefix(d.kind.words, "[<remote>:]") + " data disk source=/srv/data path=/data\n    Mount the host's /srv/data at /data"
 	return cmd
 }
@@ -107,7 +102,7 @@ func (d deviceSet[F, P]) command0() string {
 }
 
 func (d deviceSet[F, P]) remove() *cobra.Command {
-	return d.leaf("remove <name>...", "Remove "+d.owner+" devices", 2, -1, func(args []string) error {
+	return d.leaf(spec{use: "remove <name>...", aliases: []string{"rm"}, short: "Remove " + d.owner + " devices", least: 2, most: -1, run: func(args []string) error {
 		err := d.change(args, func(devices map[string]map[string]string) error {
 			for _, name := range args[1:] {
 				if devices[name] == nil {
@@ -121,23 +116,23 @@ func (d deviceSet[F, P]) remove() *cobra.Command {
 			d.kind.app.say("Device %s removed from %s", strings.Join(args[1:], ", "), plain(args[0]))
 		}
 		return err
-	})
+	}})
 }
 
 func (d deviceSet[F, P]) set() *cobra.Command {
-	return d.leaf("set <device> <key>=<value>...", "Set device configuration keys", 3, -1, func(args []string) error {
+	return d.leaf(spec{use: "set <device> <key>=<value>...", short: "Set device configuration keys", least: 3, most: -1, run: func(args []string) error {
 		changes, err := d.kind.app.assignments(args[2:])
 		if err != nil {
 			return err
 		}
 		return d.setKeys(args, changes)
-	})
+	}})
 }
 
 func (d deviceSet[F, P]) unset() *cobra.Command {
-	return d.leaf("unset <device> <key>", "Unset device configuration keys", 3, 3, func(args []string) error {
+	return d.leaf(spec{use: "unset <device> <key>", short: "Unset device configuration keys", least: 3, most: 3, run: func(args []string) error {
 		return d.setKeys(args, map[string]string{args[2]: ""})
-	})
+	}})
 }
 
 func (d deviceSet[F, P]) setKeys(args []string, changes map[string]string) error {
@@ -169,7 +164,7 @@ func (d deviceSet[F, P]) missing(full *F, name, what string) error {
 }
 
 func (d deviceSet[F, P]) get() *cobra.Command {
-	return d.leaf("get <device> <key>", "Get values for device configuration keys", 3, 3, func(args []string) error {
+	return d.leaf(spec{use: "get <device> <key>", short: "Get values for device configuration keys", least: 3, most: 3, run: func(args []string) error {
 		full, devices, err := d.read(args)
 		if err != nil {
 			return err
@@ -180,11 +175,11 @@ func (d deviceSet[F, P]) get() *cobra.Command {
 		}
 		d.kind.app.printf("%s\n", device[args[2]])
 		return nil
-	})
+	}})
 }
 
 func (d deviceSet[F, P]) list() *cobra.Command {
-	return d.leaf("list", "List "+d.owner+" devices", 1, 1, func(args []string) error {
+	return d.leaf(spec{use: "list", aliases: []string{"ls"}, short: "List " + d.owner + " devices", least: 1, most: 1, run: func(args []string) error {
 		_, devices, err := d.read(args)
 		if err != nil {
 			return err
@@ -193,17 +188,17 @@ func (d deviceSet[F, P]) list() *cobra.Command {
 			d.kind.app.printf("%s\n", name)
 		}
 		return nil
-	})
+	}})
 }
 
 func (d deviceSet[F, P]) show() *cobra.Command {
-	return d.leaf("show", "Show full device configuration", 1, 1, func(args []string) error {
+	return d.leaf(spec{use: "show", short: "Show full device configuration", least: 1, most: 1, run: func(args []string) error {
 		_, devices, err := d.read(args)
 		if err != nil {
 			return err
 		}
 		return render.YAML(d.kind.app.Out, devices)
-	})
+	}})
 }
 
 // deviceOverride copies a device that an instance has from a profile, so that it can be changed.

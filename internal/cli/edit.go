@@ -2,13 +2,10 @@ package cli
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 
+	"lxd/internal/cli/editor"
 	"lxd/internal/cli/render"
 )
 
@@ -21,7 +18,7 @@ func (a *App) editYAML(help string, v any, save func([]byte) error) error {
 	}
 	content := text.Bytes()
 	for {
-		edited, err := a.openEditor(content)
+		edited, err := editor.Open(a.ctx, editor.Streams{In: a.In, Out: a.Out, Err: a.Err}, content)
 		if err != nil {
 			return err
 		}
@@ -47,24 +44,4 @@ func comment(help string) string {
 		lines[i] = strings.TrimRight("### "+line, " ")
 	}
 	return strings.Join(lines, "\n") + "\n\n"
-}
-
-// openEditor lets the user change content with $VISUAL, $EDITOR or vi, and returns what was saved.
-func (a *App) openEditor(content []byte) ([]byte, error) {
-	editor := strings.Fields(cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"), "vi"))
-	dir, err := os.MkdirTemp("", "lxc-edit-")
-	if err != nil {
-		return nil, fmt.Errorf("making a file to edit: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "edit.yaml")
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		return nil, fmt.Errorf("making a file to edit: %w", err)
-	}
-	cmd := exec.CommandContext(a.ctx, editor[0], append(editor[1:], path)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("running the editor %q (set EDITOR to use another): %w", editor[0], err)
-	}
-	return os.ReadFile(path)
 }

@@ -187,6 +187,14 @@ func volumeKind(a *App) *kind[api.StorageVolume, api.StorageVolumePut] {
 	}
 }
 
+func volumeShow(a *App) *cobra.Command {
+	cmd := volumeKind(a).show()
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		return a.volumes(args, prefix), cobra.ShellCompDirectiveNoFileComp
+	}
+	return cmd
+}
+
 // volumePath is the URL of the volume named [type/]volume in a pool; custom is the type that needs no mention.
 func volumePath(n []string) string {
 	kind, name, ok := strings.Cut(n[1], "/")
@@ -201,7 +209,7 @@ func volumePath(n []string) string {
 }
 
 func volumeCommand(a *App) *cobra.Command {
-	return branch("volume", "Manage storage volumes", volumeList(a), volumeKind(a).show())
+	return branch("volume", "Manage storage volumes", volumeList(a), volumeShow(a))
 }
 
 func volumeList(a *App) *cobra.Command {

@@ -25,16 +25,24 @@ func Rows(format string) (bool, error) {
 	return false, fmt.Errorf("Invalid format %q", format)
 }
 
-// List prints a list: rows under header in the formats made of rows, raw in the others.
-func List(w io.Writer, format string, header []string, rows [][]string, raw any) error {
+// Grid is a list as rows of cells under a header.
+type Grid struct {
+	// Header has the title of each column.
+	Header []string
+	// Rows are as wide as the header.
+	Rows [][]string
+}
+
+// List prints a list: g in the formats made of rows, raw in the others.
+func List(w io.Writer, format string, g Grid, raw any) error {
 	switch format {
 	case "table":
-		return Table(w, header, rows)
+		return Table(w, g.Header, g.Rows)
 	case "compact":
-		return Compact(w, header, rows)
+		return Compact(w, g.Header, g.Rows)
 	case "csv":
 		out := csv.NewWriter(w)
-		if err := out.WriteAll(rows); err != nil {
+		if err := out.WriteAll(g.Rows); err != nil {
 			return err
 		}
 		out.Flush()

@@ -51,11 +51,11 @@ func TestList(t *testing.T) {
 		"yaml":    "a:\n- 1\n",
 	} {
 		var out bytes.Buffer
-		if err := render.List(&out, format, header, rows, map[string][]int{"a": {1}}); err != nil || out.String() != want {
+		if err := render.List(&out, format, render.Grid{Header: header, Rows: rows}, map[string][]int{"a": {1}}); err != nil || out.String() != want {
 			t.Errorf("%s: %v, got\n%s\nwant\n%s", format, err, out.String(), want)
 		}
 	}
-	if err := render.List(&bytes.Buffer{}, "xml", nil, nil, nil); err == nil {
+	if err := render.List(&bytes.Buffer{}, "xml", render.Grid{}, nil); err == nil {
 		t.Error("an unknown format was printed")
 	}
 }

@@ -4,6 +4,7 @@ package resource
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"lxd/api"
 	"lxd/internal/cli/render"
@@ -50,23 +51,31 @@ func (o outline) system(s *api.ResourcesSystem) {
 	o.line("")
 }
 
-// several prints one item below title, or all of them numbered below the plural.
-func several[T any](o outline, title, plural string, items []T, print func(outline, *T)) {
+// several prints one item below its title, or all of them numbered below the plural with an s.
+func several[T any](o outline, title string, items []T, print func(outline, *T)) {
 	if len(items) == 1 {
 		o.line("%s:", title)
 		print(o.in("  "), &items[0])
 		return
 	}
-	o.line("%s:", plural)
+	o.line("%s:", plural(title))
 	for i := range items {
 		o.in("  ").line("%s %d:", title, i)
 		print(o.in("    "), &items[i])
 	}
 }
 
+// plural puts an s behind the first word of title.
+func plural(title string) string {
+	word, rest, found := strings.Cut(title, " ")
+	if !found {
+		return word + "s"
+	}
+	return word + "s " + rest
+}
+
 func (o outline) cpus(cpu *api.ResourcesCPU) {
-	title := fmt.Sprintf("CPU (%s)", cpu.Architecture)
-	several(o, title, fmt.Sprintf("CPUs (%s)", cpu.Architecture), cpu.Sockets, outline.socket)
+	several(o, fmt.Sprintf("CPU (%s)", cpu.Architecture), cpu.Sockets, outline.socket)
 }
 
 func (o outline) socket(s *api.ResourcesCPUSocket) {
@@ -121,7 +130,7 @@ func (o outline) gpus(g *api.ResourcesGPU) {
 		return
 	}
 	o.line("")
-	several(o, "GPU", "GPUs", g.Cards, func(o outline, c *api.ResourcesGPUCard) {
+	several(o, "GPU", g.Cards, func(o outline, c *api.ResourcesGPUCard) {
 		o.line("NUMA node: %d", c.NUMANode)
 		o.pciName("Vendor", c.Vendor, c.VendorID)
 		o.pciName("Product", c.Product, c.ProductID)
@@ -157,7 +166,7 @@ func (o outline) nics(n *api.ResourcesNetwork) {
 		return
 	}
 	o.line("")
-	several(o, "NIC", "NICs", n.Cards, func(o outline, c *api.ResourcesNetworkCard) {
+	several(o, "NIC", n.Cards, func(o outline, c *api.ResourcesNetworkCard) {
 		o.line("NUMA node: %d", c.NUMANode)
 		o.pciName("Vendor", c.Vendor, c.VendorID)
 		o.pciName("Product", c.Product, c.ProductID)
@@ -186,7 +195,7 @@ func (o outline) disks(s *api.ResourcesStorage) {
 		return
 	}
 	o.line("")
-	several(o, "Disk", "Disks", s.Disks, func(o outline, d *api.ResourcesStorageDisk) {
+	several(o, "Disk", s.Disks, func(o outline, d *api.ResourcesStorageDisk) {
 		o.line("NUMA node: %d", d.NUMANode)
 		o.field("ID", d.ID)
 		o.field("Device", d.Device)
