@@ -73,7 +73,7 @@ func (s *Service) checkDevice(name string, cfg map[string]string) error {
 // checkDeviceName keeps names usable as a part of keys and paths.
 func checkDeviceName(name string) error {
 	if name == "" || len(name) > 64 || name == "." || name == ".." {
-		return errors.New("the name must have 1 to 64 characters and not be . or ..")
+		return errors.New("the name must have 1 to 64 characters, and more than dots")
 	}
 	if i := strings.IndexFunc(name, func(r rune) bool { return !inName(r) && !strings.ContainsRune("._:", r) }); i >= 0 {
 		return fmt.Errorf("%q may not be in its name: use letters, digits and . _ : -", name[i:i+1])
