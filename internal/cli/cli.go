@@ -68,6 +68,9 @@ func (a *App) run(ctx context.Context, args []string) error {
 	return a.outErr()
 }
 
+// Root is the whole command tree.
+func (a *App) Root() *cobra.Command { return a.root(nil) }
+
 // root builds the command tree, as far as args need it.
 func (a *App) root(args []string) *cobra.Command {
 	root := &cobra.Command{

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -37,6 +38,8 @@ type kind[F, P any] struct {
 	help string
 	// newline says that get prints an empty line for a key that is not set.
 	newline bool
+	// pairs is what set says that it takes; empty means the usual.
+	pairs string
 	// list completes names.
 	list string
 }
@@ -146,7 +149,7 @@ func (k *kind[F, P]) value(full *F, key string, asProperty bool) (string, error)
 func (k *kind[F, P]) set() *cobra.Command {
 	var target *string
 	var property bool
-	cmd := k.command(spec{use: "set " + k.words + " <key>=<value>...", short: "Set " + k.noun + " configuration keys", least: k.names + 1, most: -1,
+	cmd := k.command(spec{use: "set " + k.words + " " + cmp.Or(k.pairs, "<key>=<value>..."), short: "Set " + k.noun + " configuration keys", least: k.names + 1, most: -1,
 		long: "Set " + k.noun + " configuration keys\n\nA single key may also be given in two arguments: <key> <value>",
 		run: func(args []string) error {
 			changes, err := k.app.assignments(args[k.names:])

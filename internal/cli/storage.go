@@ -24,7 +24,7 @@ Only the configuration and the description can be changed here.`
 
 func storageCommand(a *App) *cobra.Command {
 	k := &kind[api.StoragePool, api.StoragePoolPut]{
-		app: a, noun: "storage pool", words: "[<remote>:]<pool>", names: 1, help: storageHelp, targeted: true, list: "storage-pools",
+		app: a, noun: "storage pool", words: "[<remote>:]<pool>", names: 1, help: storageHelp, targeted: true, list: "storage-pools", pairs: "<key> <value>",
 		path:     func(n []string) string { return client.Path("storage-pools", n[0]) },
 		writable: func(p *api.StoragePool) api.StoragePoolPut { return p.Writable() },
 		settings: func(p *api.StoragePoolPut) *map[string]string { return &p.Config },
@@ -189,6 +189,7 @@ func volumeKind(a *App) *kind[api.StorageVolume, api.StorageVolumePut] {
 
 func volumeShow(a *App) *cobra.Command {
 	cmd := volumeKind(a).show()
+	cmd.Use = "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]"
 	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		return a.volumes(args, prefix), cobra.ShellCompDirectiveNoFileComp
 	}

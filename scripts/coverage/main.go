@@ -17,6 +17,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/admin"
+	"lxd/internal/cli"
 )
 
 func main() {
@@ -37,6 +38,7 @@ func run(w io.Writer, root, path string, have bool) error {
 	}
 	m.Extensions = api.Advertised()
 	m.Commands = append(m.Commands, tree((&admin.Program{}).Root())...)
+	m.Commands = append(m.Commands, tree(cli.New().Root())...)
 	want, err := readSpec(root)
 	if err != nil {
 		return err
