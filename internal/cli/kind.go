@@ -215,12 +215,14 @@ func (k *kind[F, P]) update(args []string, target string, edit func(*P) error) e
 }
 
 func (k *kind[F, P]) edit() *cobra.Command {
-	var target *string
+	target := new(string)
 	name := strings.Fields(k.words)[0]
 	cmd := k.command(spec{use: "edit " + k.words, short: "Edit " + k.noun + " configurations as YAML", least: k.names, most: k.names,
 		example: "lxc " + k.noun + " edit " + name + " < " + k.noun + ".yaml\n    Replace the configuration by the content of a file",
 		run:     func(args []string) error { return k.editObject(args, *target) }})
-	target = k.target(cmd)
+	if k.names > 1 { // pools and networks are edited as a whole
+		target = k.target(cmd)
+	}
 	return cmd
 }
 
