@@ -354,3 +354,53 @@ func TestPoolOfInstance(t *testing.T) {
 	}
 	w.must(t, 400, "DELETE", "/1.0/storage-pools/tank", "")
 }
+
+func TestProjectOverHTTP(t *testing.T) {
+	w := newInstanceWorld(t)
+	a := w.must(t, 201, "POST", "/1.0/projects", `{"name":"p1","description":"d","storage":"tank"}`)
+	if a.Header.Get("Location") != "/1.0/projects/p1" {
+		t.Error(a.Header)
+	}
+	var prof api.Profile
+	w.must(t, 200, "GET", "/1.0/profiles/default?project=p1", "").into(t, &prof)
+	if prof.Devices["root"]["pool"] != "tank" || prof.Project != "p1" {
+		t.Errorf("%+v", prof)
+	}
+	got := w.must(t, 200, "GET", "/1.0/projects/p1", "")
+	w.must(t, 412, "PATCH", "/1.0/projects/p1", `{"config":{"user.a":"1"}}`, "If-Match", "x")
+	w.must(t, 200, "PATCH", "/1.0/projects/p1", `{"config":{"user.a":"1"}}`, "If-Match", got.Header.Get("ETag"))
+	var p api.Project
+	w.must(t, 200, "GET", "/1.0/projects/p1", "").into(t, &p)
+	if p.Config["user.a"] != "1" || p.Config["features.images"] != "true" || p.Description != "d" {
+		t.Errorf("%+v", p)
+	}
+	if o := w.finish(t, w.must(t, 202, "POST", "/1.0/projects/p1", `{"name":"p2"}`)); o.Err != "" {
+		t.Fatal(o.Err)
+	}
+	var urls []string
+	w.must(t, 200, "GET", "/1.0/projects", "").into(t, &urls)
+	if !slices.Equal(urls, []string{"/1.0/projects/default", "/1.0/projects/p2"}) {
+		t.Error(urls)
+	}
+	if o := w.finish(t, w.must(t, 202, "POST", "/1.0/instances?project=p2", `{"name":"c1","source":{"type":"none"}}`)); o.Err != "" {
+		t.Fatal(o.Err)
+	}
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+	}{
+		{"DELETE", "/1.0/projects/p2", "", 500}, {"POST", "/1.0/projects/p2", `{"name":"p3"}`, 500}, {"DELETE", "/1.0/projects/nope", "", 404},
+		{"POST", "/1.0/projects", `{"name":"a/b"}`, 400}, {"POST", "/1.0/projects", `{"name":"x","config":{"bogus":"1"}}`, 400},
+		{"POST", "/1.0/projects/default", `{"name":"x"}`, 403}, {"PATCH", "/1.0/projects/default", `{"config":{"features.images":"false"}}`, 400},
+	} {
+		w.must(t, c.code, c.method, c.path, c.body)
+	}
+	if o := w.finish(t, w.must(t, 202, "DELETE", "/1.0/instances/c1?project=p2", "")); o.Err != "" {
+		t.Fatal(o.Err)
+	}
+	if o := w.finish(t, w.must(t, 202, "DELETE", "/1.0/projects/p2", "")); o.Err != "" {
+		t.Fatal(o.Err)
+	}
+	w.must(t, 404, "GET", "/1.0/projects/p2", "")
+	w.must(t, 404, "GET", "/1.0/instances?project=p2", "")
+}

@@ -3,6 +3,7 @@ package instance_test
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -205,6 +206,40 @@ func (m *fakeMachine) Tune(_ context.Context, l machine.Limits) error {
 	return m.h.do("tune", func() { m.limits = l })
 }
 
+// screen echoes what is typed.
+type screen struct {
+	*io.PipeReader
+	*io.PipeWriter
+}
+
+func (s screen) Close() error { return errors.Join(s.PipeReader.Close(), s.PipeWriter.Close()) }
+
+func (m *fakeMachine) Console(context.Context) (io.ReadWriteCloser, error) {
+	r, w := io.Pipe()
+	return screen{r, w}, nil
+}
+
+func (m *fakeMachine) ConsoleLog(context.Context) ([]byte, error) { return []byte("it runs\n"), nil }
+
+// nets notes which networks are told of their ports.
+type nets struct {
+	mu   sync.Mutex
+	told []string
+}
+
+func (n *nets) Refresh(_ context.Context, proj, name string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = append(n.told, proj+"/"+name)
+	return nil
+}
+
+func (n *nets) all() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.told)
+}
+
 // volumes are the pools of the host.
 type volumes struct{ *host }
 
@@ -299,6 +334,7 @@ type world struct {
 	svc      *instance.Service
 	profiles *profile.Service
 	dir      string
+	nets     nets
 
 	mu      sync.Mutex
 	hook    op.Hook
@@ -334,7 +370,7 @@ func (w *world) daemon(t *testing.T) {
 	base, cancel := context.WithCancel(context.Background())
 	w.ops = op.NewManager(base, op.Options{Store: w.st, Location: "none", Hook: w.step})
 	w.svc = instance.New(base, instance.Deps{
-		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Images: images{}, Kinds: []device.Kind{disk.Kind(), w.nicKind()},
+		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Images: images{}, Networks: &w.nets, Kinds: []device.Kind{disk.Kind(), w.nicKind()},
 		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1, 2, 3}, Memory: 8 << 30, Boot: "boot-1",
 			IDMap: []machine.IDRange{{Host: 1000000, Inside: 0, Size: 1000000000}}},
 		Location: "none", Announce: w.note, RunDir: w.dir + "/run", LogDir: w.dir + "/logs",
