@@ -137,7 +137,7 @@ func (a *App) serve(context.Context) error {
 		return err
 	}
 	a.rest = &rest.Server{Ops: a.ops, Project: a.domain.projects.Check}
-	a.http = &http.Server{Handler: a.rest.Handler(a.routes()...), ConnContext: auth.ConnContext, ReadHeaderTimeout: 30 * time.Second,
+	a.http = &http.Server{Handler: a.rest.Handler(a.routes(a.facts())...), ConnContext: auth.ConnContext, ReadHeaderTimeout: 30 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return context.Background() }}
 	served := make(chan struct{})
 	go func() {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"slices"
 
@@ -19,10 +18,10 @@ import (
 )
 
 // routes is the whole API.
-func (a *App) routes() [][]rest.Route {
+func (a *App) routes(facts server.Facts) [][]rest.Route {
 	d := a.domain
 	return [][]rest.Route{
-		endpoint.Server(d.server, a.facts()), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)),
+		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)),
 		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.server),
 		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), endpoint.Networks(d.networks),
 		endpoint.StoragePools(d.pools), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
@@ -78,13 +77,4 @@ func tables(b all.Set) endpoint.Tables {
 		t["network-"+n.Name()] = map[string][]schema.Key{"network-conf": n.Keys().Keys()}
 	}
 	return t
-}
-
-// Manifest describes the routes and configuration keys as JSON, for checks against the published tables.
-func Manifest() ([]byte, error) {
-	a := &App{domain: &domain{}}
-	return json.Marshal(struct {
-		Routes []string            `json:"routes"`
-		Keys   map[string][]string `json:"keys"`
-	}{rest.Patterns(a.routes()...), nil})
 }

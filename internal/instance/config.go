@@ -9,39 +9,15 @@ import (
 	"lxd/internal/schema"
 )
 
-// errNotYet is why a key that would promise something that the server does not do is refused.
-var errNotYet = errors.New("this is not supported yet by this server: leave it unset")
-
 // seconds is a whole number of seconds that is not negative.
 var seconds = schema.Between(0, 1<<31-1)
-
-// notYet refuses any value.
-func notYet(string) error { return errNotYet }
 
 // onlyOff accepts a value that asks for nothing.
 func onlyOff(v string) error {
 	if schema.IsFalse(v) {
 		return nil
 	}
-	return errNotYet
-}
-
-// onlyOn accepts a value that asks for what the server always does.
-func onlyOn(v string) error {
-	if schema.IsTrue(v) {
-		return nil
-	}
-	return errNotYet
-}
-
-// only accepts one value.
-func only(want string) func(string) error {
-	return func(v string) error {
-		if v == want {
-			return nil
-		}
-		return errNotYet
-	}
+	return schema.ErrLater
 }
 
 // checkCPU accepts a count ("2") or a set ("0-3", "1,5").

@@ -26,9 +26,9 @@ func bootKeys() []schema.Key {
 		{Name: "boot.autostart", Type: schema.Bool, Short: "Whether to start the instance with the server; unset brings it back as it was"},
 		{Name: "boot.autostart.delay", Type: seconds, Default: "0", Short: "Seconds to wait after the start before the next instance is started"},
 		{Name: "boot.autostart.priority", Type: schema.Integer, Default: "0", Short: "Instances of higher priority are started first"},
-		{Name: "boot.debug_edk2", Type: schema.Bool, Check: notYet, Condition: vm, Short: "Whether to log what the firmware does"},
+		{Name: "boot.debug_edk2", Type: schema.Bool, Later: true, Condition: vm, Short: "Whether to log what the firmware does"},
 		{Name: "boot.host_shutdown_timeout", Type: seconds, Default: "30", Live: schema.LiveYes, Short: "Seconds that the instance has to stop when the host shuts down"},
-		{Name: "boot.mode", Type: schema.OneOf("uefi-secureboot", "uefi-nosecureboot", "bios"), Default: "uefi-secureboot", Check: notYet, Condition: vm, Short: "Firmware that the instance boots with"},
+		{Name: "boot.mode", Type: schema.OneOf("uefi-secureboot", "uefi-nosecureboot", "bios"), Default: "uefi-secureboot", Later: true, Condition: vm, Short: "Firmware that the instance boots with"},
 		{Name: "boot.stop.priority", Type: schema.Integer, Default: "0", Short: "Instances of higher priority are stopped first"},
 	}
 }
@@ -47,45 +47,45 @@ func cloudInitKeys() []schema.Key {
 
 func migrationKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "migration.incremental.memory", Type: schema.Bool, Default: "false", Check: onlyOff, Live: schema.LiveYes, Condition: container, Short: "Whether memory is sent in rounds while the container runs"},
+		{Name: "migration.incremental.memory", Type: schema.Bool, Default: "false", Later: true, Live: schema.LiveYes, Condition: container, Short: "Whether memory is sent in rounds while the container runs"},
 		{Name: "migration.incremental.memory.goal", Type: schema.Between(0, 100), Default: "70", Live: schema.LiveYes, Condition: container, Short: "Percentage of memory to have in sync before the container is stopped"},
 		{Name: "migration.incremental.memory.iterations", Type: schema.Between(1, 999), Default: "10", Live: schema.LiveYes, Condition: container, Short: "Most rounds before the container is stopped"},
-		{Name: "migration.stateful", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: vm, Short: "Whether the running state can be moved and saved"},
+		{Name: "migration.stateful", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether the running state can be moved and saved"},
 	}
 }
 
 func miscellaneousKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "agent.nic_config", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: vm, Short: "Whether the agent gives interfaces their configured names and MTU"},
+		{Name: "agent.nic_config", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether the agent gives interfaces their configured names and MTU"},
 		{Name: "cluster.evacuate", Type: schema.OneOf("auto", "migrate", "live-migrate", "stop"), Default: "auto", Short: "What happens to the instance when its member is evacuated"},
 		{Name: "environment.*", Type: schema.String, Live: schema.LiveYes, Short: "Environment variable for the first program and for commands"},
 		{Name: "image.*", Type: schema.Blob, Short: "Property of the image that the instance was made from"},
-		{Name: "linux.kernel_modules", Type: schema.Strings, Check: notYet, Live: schema.LiveYes, Condition: container, Short: "Kernel modules to load before the start"},
-		{Name: "linux.kernel_modules.load", Type: schema.OneOf("boot", "ondemand"), Default: "boot", Check: notYet, Condition: container, Short: "When kernel modules are loaded"},
-		{Name: "linux.sysctl.*", Type: schema.String, Check: notYet, Condition: container, Short: "Kernel parameter to set inside"},
-		{Name: "placement.group", Type: schema.String, Check: notYet, Live: schema.LiveYes, Short: "Placement group that decides which member the instance is put on"},
-		{Name: "ubuntu_pro.guest_attach", Type: schema.OneOf("off", "on", "available"), Check: onlyOff, Short: "Whether the guest takes over the host's Ubuntu Pro subscription"},
+		{Name: "linux.kernel_modules", Type: schema.Strings, Later: true, Live: schema.LiveYes, Condition: container, Short: "Kernel modules to load before the start"},
+		{Name: "linux.kernel_modules.load", Type: schema.OneOf("boot", "ondemand"), Default: "boot", Later: true, Condition: container, Short: "When kernel modules are loaded"},
+		{Name: "linux.sysctl.*", Type: schema.String, Later: true, Condition: container, Short: "Kernel parameter to set inside"},
+		{Name: "placement.group", Type: schema.String, Later: true, Live: schema.LiveYes, Short: "Placement group that decides which member the instance is put on"},
+		{Name: "ubuntu_pro.guest_attach", Type: schema.OneOf("off", "on", "available"), Default: "off", Later: true, Short: "Whether the guest takes over the host's Ubuntu Pro subscription"},
 		{Name: "user.*", Type: schema.Blob, Short: "Free-form key of the user"},
 	}
 }
 
 func nvidiaKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "nvidia.driver.capabilities", Type: schema.Strings, Default: "compute,utility", Check: notYet, Condition: container, Short: "What the NVIDIA driver must be able to do"},
-		{Name: "nvidia.require.cuda", Type: schema.String, Check: notYet, Condition: container, Short: "CUDA version that is needed"},
-		{Name: "nvidia.require.driver", Type: schema.String, Check: notYet, Condition: container, Short: "NVIDIA driver version that is needed"},
-		{Name: "nvidia.runtime", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: container, Short: "Whether to pass the host's NVIDIA libraries in"},
+		{Name: "nvidia.driver.capabilities", Type: schema.Strings, Default: "compute,utility", Later: true, Condition: container, Short: "What the NVIDIA driver must be able to do"},
+		{Name: "nvidia.require.cuda", Type: schema.String, Later: true, Condition: container, Short: "CUDA version that is needed"},
+		{Name: "nvidia.require.driver", Type: schema.String, Later: true, Condition: container, Short: "NVIDIA driver version that is needed"},
+		{Name: "nvidia.runtime", Type: schema.Bool, Default: "false", Later: true, Condition: container, Short: "Whether to pass the host's NVIDIA libraries in"},
 	}
 }
 
 func rawKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "raw.apparmor", Type: schema.Blob, Check: notYet, Live: schema.LiveYes, Short: "Lines for the AppArmor profile"},
-		{Name: "raw.idmap", Type: schema.Blob, Check: notYet, Short: "Extra id mappings"},
-		{Name: "raw.lxc", Type: schema.Blob, Check: notYet, Condition: container, Short: "Lines for the liblxc configuration"},
-		{Name: "raw.qemu", Type: schema.Blob, Check: notYet, Condition: vm, Short: "Extra QEMU arguments"},
-		{Name: "raw.qemu.conf", Type: schema.Blob, Check: notYet, Condition: vm, Short: "Changes to the generated QEMU configuration"},
-		{Name: "raw.seccomp", Type: schema.Blob, Check: notYet, Condition: container, Short: "Lines for the seccomp profile"},
+		{Name: "raw.apparmor", Type: schema.Blob, Later: true, Live: schema.LiveYes, Short: "Lines for the AppArmor profile"},
+		{Name: "raw.idmap", Type: schema.Blob, Later: true, Short: "Extra id mappings"},
+		{Name: "raw.lxc", Type: schema.Blob, Later: true, Condition: container, Short: "Lines for the liblxc configuration"},
+		{Name: "raw.qemu", Type: schema.Blob, Later: true, Condition: vm, Short: "Extra QEMU arguments"},
+		{Name: "raw.qemu.conf", Type: schema.Blob, Later: true, Condition: vm, Short: "Changes to the generated QEMU configuration"},
+		{Name: "raw.seccomp", Type: schema.Blob, Later: true, Condition: container, Short: "Lines for the seccomp profile"},
 	}
 }
 
@@ -93,25 +93,25 @@ func limitKeys() []schema.Key {
 	return []schema.Key{
 		{Name: "limits.cpu", Type: schema.String, Check: checkCPU, Default: "1 (VMs)", Live: schema.LiveYes, Short: "Number of CPUs, or the set of CPUs, that the instance may use"},
 		{Name: "limits.cpu.allowance", Type: schema.String, Check: checkAllowance, Default: "100%", Live: schema.LiveYes, Condition: container, Short: "Share of CPU time: 50% when others want it too, 25ms/100ms always"},
-		{Name: "limits.cpu.nodes", Type: schema.String, Check: notYet, Live: schema.LiveYes, Short: "NUMA nodes whose CPUs are used"},
-		{Name: "limits.cpu.pin_strategy", Type: schema.OneOf("none", "auto"), Default: "none", Check: notYet, Condition: vm, Short: "How virtual CPUs are pinned"},
+		{Name: "limits.cpu.nodes", Type: schema.String, Later: true, Live: schema.LiveYes, Short: "NUMA nodes whose CPUs are used"},
+		{Name: "limits.cpu.pin_strategy", Type: schema.OneOf("none", "auto"), Default: "none", Later: true, Condition: vm, Short: "How virtual CPUs are pinned"},
 		{Name: "limits.cpu.priority", Type: schema.Between(0, 10), Default: "10 (maximum)", Live: schema.LiveYes, Condition: container, Short: "Rank among instances that want the same CPU time"},
-		{Name: "limits.disk.priority", Type: schema.Between(0, 10), Default: "5 (medium)", Check: notYet, Live: schema.LiveYes, Short: "Rank among instances that want disk access"},
-		{Name: "limits.max_bus_ports", Type: schema.Integer, Default: "8", Check: notYet, Condition: vm, Short: "Number of PCIe ports for hot-plugging"},
+		{Name: "limits.disk.priority", Type: schema.Between(0, 10), Default: "5 (medium)", Later: true, Live: schema.LiveYes, Short: "Rank among instances that want disk access"},
+		{Name: "limits.max_bus_ports", Type: schema.Integer, Default: "8", Later: true, Condition: vm, Short: "Number of PCIe ports for hot-plugging"},
 		{Name: "limits.memory", Type: schema.String, Check: checkMemory, Default: "1GiB (VMs)", Live: schema.LiveYes, Short: "Most memory that the instance may use, in bytes or as a percentage of the host's"},
-		{Name: "limits.memory.enforce", Type: schema.OneOf("soft", "hard"), Default: "hard", Check: only("hard"), Live: schema.LiveYes, Condition: container, Short: "Whether the memory limit holds always or only under pressure"},
+		{Name: "limits.memory.enforce", Type: schema.OneOf("soft", "hard"), Default: "hard", Later: true, Live: schema.LiveYes, Condition: container, Short: "Whether the memory limit holds always or only under pressure"},
 		{Name: "limits.memory.swap", Type: schema.Bool, Default: "true", Live: schema.LiveYes, Condition: container, Short: "Whether the instance may use swap beyond its memory limit"},
-		{Name: "limits.memory.swap.priority", Type: schema.Between(0, 10), Default: "10 (maximum)", Check: only("10"), Live: schema.LiveYes, Condition: container, Short: "How late the instance is swapped out"},
+		{Name: "limits.memory.swap.priority", Type: schema.Between(0, 10), Default: "10 (maximum)", Later: true, Live: schema.LiveYes, Condition: container, Short: "How late the instance is swapped out"},
 		{Name: "limits.processes", Type: schema.Between(1, 1<<31-1), Default: "empty", Live: schema.LiveYes, Condition: container, Short: "Most processes that may run in the instance"},
 	}
 }
 
 func hugepageKeys() []schema.Key {
 	keys := []schema.Key{
-		{Name: "limits.memory.hugepages", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: vm, Short: "Whether memory is backed by huge pages"},
+		{Name: "limits.memory.hugepages", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether memory is backed by huge pages"},
 	}
 	for _, size := range []string{"1GB", "1MB", "2MB", "64KB"} {
-		keys = append(keys, schema.Key{Name: "limits.hugepages." + size, Type: schema.Size, Check: notYet, Live: schema.LiveYes, Condition: container,
+		keys = append(keys, schema.Key{Name: "limits.hugepages." + size, Type: schema.Size, Later: true, Live: schema.LiveYes, Condition: container,
 			Short: "Most memory in huge pages of " + size})
 	}
 	return keys
@@ -119,49 +119,49 @@ func hugepageKeys() []schema.Key {
 
 func securityKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "security.agent.metrics", Type: schema.Bool, Default: "true", Check: notYet, Condition: vm, Short: "Whether the agent is asked for metrics"},
-		{Name: "security.delegate_bpf", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: "unprivileged container", Short: "Whether the container may use eBPF through a token"},
-		{Name: "security.delegate_bpf.attach_types", Type: schema.Strings, Default: "false", Check: notYet, Condition: "unprivileged container", Short: "eBPF attachment types that are delegated"},
-		{Name: "security.delegate_bpf.cmd_types", Type: schema.Strings, Default: "false", Check: notYet, Condition: "unprivileged container", Short: "eBPF commands that are delegated"},
-		{Name: "security.delegate_bpf.map_types", Type: schema.Strings, Default: "false", Check: notYet, Condition: "unprivileged container", Short: "eBPF map types that are delegated"},
-		{Name: "security.delegate_bpf.prog_types", Type: schema.Strings, Default: "false", Check: notYet, Condition: "unprivileged container", Short: "eBPF program types that are delegated"},
+		{Name: "security.agent.metrics", Type: schema.Bool, Default: "true", Later: true, Condition: vm, Short: "Whether the agent is asked for metrics"},
+		{Name: "security.delegate_bpf", Type: schema.Bool, Default: "false", Later: true, Condition: "unprivileged container", Short: "Whether the container may use eBPF through a token"},
+		{Name: "security.delegate_bpf.attach_types", Type: schema.Strings, Default: "false", Later: true, Condition: "unprivileged container", Short: "eBPF attachment types that are delegated"},
+		{Name: "security.delegate_bpf.cmd_types", Type: schema.Strings, Default: "false", Later: true, Condition: "unprivileged container", Short: "eBPF commands that are delegated"},
+		{Name: "security.delegate_bpf.map_types", Type: schema.Strings, Default: "false", Later: true, Condition: "unprivileged container", Short: "eBPF map types that are delegated"},
+		{Name: "security.delegate_bpf.prog_types", Type: schema.Strings, Default: "false", Later: true, Condition: "unprivileged container", Short: "eBPF program types that are delegated"},
 		{Name: "security.devlxd", Type: schema.Bool, Default: "true", Check: onlyOff, Short: "Whether /dev/lxd is there inside"},
-		{Name: "security.devlxd.images", Type: schema.Bool, Default: "false", Check: onlyOff, Live: schema.LiveYes, Short: "Whether images can be fetched through /dev/lxd"},
-		{Name: "security.devlxd.management.volumes", Type: schema.Bool, Default: "false", Check: onlyOff, Live: schema.LiveYes, Short: "Whether volumes can be managed through /dev/lxd"},
+		{Name: "security.devlxd.images", Type: schema.Bool, Default: "false", Later: true, Live: schema.LiveYes, Short: "Whether images can be fetched through /dev/lxd"},
+		{Name: "security.devlxd.management.volumes", Type: schema.Bool, Default: "false", Later: true, Live: schema.LiveYes, Short: "Whether volumes can be managed through /dev/lxd"},
 		{Name: "security.nesting", Type: schema.Bool, Default: "false", Live: schema.LiveYes, Condition: container, Short: "Whether containers can run inside"},
 		{Name: "security.privileged", Type: schema.Bool, Default: "false", Condition: container, Short: "Whether root inside is root of the host"},
 		{Name: "security.protection.delete", Type: schema.Bool, Default: "false", Live: schema.LiveContainer, Short: "Whether deleting the instance is refused"},
-		{Name: "security.protection.shift", Type: schema.Bool, Default: "false", Check: onlyOff, Live: schema.LiveYes, Condition: container, Short: "Whether changing the owners of the files is refused"},
+		{Name: "security.protection.shift", Type: schema.Bool, Default: "false", Later: true, Live: schema.LiveYes, Condition: container, Short: "Whether changing the owners of the files is refused"},
 		{Name: "security.protection.start", Type: schema.Bool, Default: "false", Live: schema.LiveContainer, Short: "Whether starting the instance is refused"},
-		{Name: "security.sev", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: vm, Short: "Whether memory is encrypted by AMD SEV"},
-		{Name: "security.sev.policy.es", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: vm, Short: "Whether registers are encrypted too"},
-		{Name: "security.sev.session.data", Type: schema.String, Default: "true", Check: notYet, Condition: vm, Short: "Session blob of the guest owner"},
-		{Name: "security.sev.session.dh", Type: schema.String, Default: "true", Check: notYet, Condition: vm, Short: "Diffie-Hellman key of the guest owner"},
+		{Name: "security.sev", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether memory is encrypted by AMD SEV"},
+		{Name: "security.sev.policy.es", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether registers are encrypted too"},
+		{Name: "security.sev.session.data", Type: schema.String, Default: "true", Later: true, Condition: vm, Short: "Session blob of the guest owner"},
+		{Name: "security.sev.session.dh", Type: schema.String, Default: "true", Later: true, Condition: vm, Short: "Diffie-Hellman key of the guest owner"},
 	}
 }
 
 func idmapKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "security.idmap.base", Type: schema.Integer, Check: notYet, Condition: "unprivileged container", Short: "First host id of the map"},
-		{Name: "security.idmap.isolated", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: "unprivileged container", Short: "Whether the instance shares no ids with others"},
-		{Name: "security.idmap.size", Type: schema.Integer, Check: notYet, Condition: "unprivileged container", Short: "Number of ids in the map"},
+		{Name: "security.idmap.base", Type: schema.Integer, Later: true, Condition: "unprivileged container", Short: "First host id of the map"},
+		{Name: "security.idmap.isolated", Type: schema.Bool, Default: "false", Later: true, Condition: "unprivileged container", Short: "Whether the instance shares no ids with others"},
+		{Name: "security.idmap.size", Type: schema.Integer, Later: true, Condition: "unprivileged container", Short: "Number of ids in the map"},
 	}
 }
 
 func syscallKeys() []schema.Key {
 	keys := []schema.Key{
-		{Name: "security.syscalls.allow", Type: schema.Blob, Check: notYet, Condition: container, Short: "System calls that are allowed, all others being refused"},
-		{Name: "security.syscalls.deny", Type: schema.Blob, Check: notYet, Condition: container, Short: "System calls that are refused"},
-		{Name: "security.syscalls.deny_compat", Type: schema.Bool, Default: "false", Check: onlyOff, Condition: container, Short: "Whether 32-bit system calls are refused on 64-bit hosts"},
-		{Name: "security.syscalls.deny_default", Type: schema.Bool, Default: "true", Check: onlyOn, Condition: container, Short: "Whether dangerous system calls are refused"},
-		{Name: "security.syscalls.intercept.mount.allowed", Type: schema.Strings, Check: notYet, Live: schema.LiveYes, Condition: container, Short: "File systems that may be mounted"},
-		{Name: "security.syscalls.intercept.mount.fuse", Type: schema.Strings, Check: notYet, Live: schema.LiveYes, Condition: container, Short: "File systems that are mounted by a FUSE program instead"},
+		{Name: "security.syscalls.allow", Type: schema.Blob, Later: true, Condition: container, Short: "System calls that are allowed, all others being refused"},
+		{Name: "security.syscalls.deny", Type: schema.Blob, Later: true, Condition: container, Short: "System calls that are refused"},
+		{Name: "security.syscalls.deny_compat", Type: schema.Bool, Default: "false", Later: true, Condition: container, Short: "Whether 32-bit system calls are refused on 64-bit hosts"},
+		{Name: "security.syscalls.deny_default", Type: schema.Bool, Default: "true", Later: true, Condition: container, Short: "Whether dangerous system calls are refused"},
+		{Name: "security.syscalls.intercept.mount.allowed", Type: schema.Strings, Later: true, Live: schema.LiveYes, Condition: container, Short: "File systems that may be mounted"},
+		{Name: "security.syscalls.intercept.mount.fuse", Type: schema.Strings, Later: true, Live: schema.LiveYes, Condition: container, Short: "File systems that are mounted by a FUSE program instead"},
 	}
 	for _, k := range []struct{ name, what string }{
 		{"bpf", "bpf"}, {"bpf.devices", "bpf for device programs"}, {"mknod", "mknod"}, {"mount", "mount"},
 		{"mount.shift", "mount with shifted ids"}, {"sched_setscheduler", "sched_setscheduler"}, {"setxattr", "setxattr"}, {"sysinfo", "sysinfo"},
 	} {
-		keys = append(keys, schema.Key{Name: "security.syscalls.intercept." + k.name, Type: schema.Bool, Default: "false", Check: onlyOff,
+		keys = append(keys, schema.Key{Name: "security.syscalls.intercept." + k.name, Type: schema.Bool, Default: "false", Later: true,
 			Condition: container, Short: "Whether the server answers " + k.what})
 	}
 	return keys

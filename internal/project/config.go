@@ -1,13 +1,8 @@
 package project
 
 import (
-	"errors"
-
 	"lxd/internal/schema"
 )
-
-// errNotYet tells that a key is known and not enforced.
-var errNotYet = errors.New("not supported yet by this server: leave it unset")
 
 var (
 	allowBlock  = schema.OneOf("allow", "block")
@@ -90,12 +85,9 @@ func specific() []schema.Key {
 
 // later is a key that promises to hold something back. Until the server does hold it back, setting it is refused.
 func later(name string, t schema.Type, short string) schema.Key {
-	return schema.Key{Name: name, Type: t, Check: unsupported, Short: short}
-}
-
-func unsupported(v string) error {
-	if schema.IsFalse(v) {
-		return nil // asks for nothing
+	k := schema.Key{Name: name, Type: t, Later: true, Short: short}
+	if t.Name == schema.Bool.Name {
+		k.Default = "false"
 	}
-	return errNotYet
+	return k
 }

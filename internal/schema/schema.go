@@ -35,6 +35,9 @@ type Key struct {
 	Secret bool
 	// Volatile keys are kept by the server; clients only send them back.
 	Volatile bool
+	// Later keys belong to a feature that does not exist yet. They are known, so that using one says so: taking a value and
+	// not acting on it would be worse. Only their default is accepted.
+	Later bool
 	// Condition says when the key applies, for the docs ("virtual machine").
 	Condition string
 	Short     string
@@ -125,15 +128,35 @@ func (s *Schema) Get(cfg map[string]string, name string) string {
 func (s *Schema) Bool(cfg map[string]string, name string) bool { return IsTrue(s.Get(cfg, name)) }
 
 func check(k Key, name, v string) error {
+	if err := k.Accepts(v); err != nil {
+		return fmt.Errorf("invalid value %q for key %q: %w", v, name, err)
+	}
+	return nil
+}
+
+// ErrLater is why a Later key is refused.
+var ErrLater = errors.New("not supported yet by this server: leave it unset")
+
+// Accepts fails with the reason why v, which is not empty, cannot be a value of the key.
+func (k Key) Accepts(v string) error {
 	for _, f := range []func(string) error{k.Type.OK, k.Check} {
 		if f == nil {
 			continue
 		}
 		if err := f(v); err != nil {
-			return fmt.Errorf("invalid value %q for key %q: %w", v, name, err)
+			return err
 		}
 	}
+	if k.Later && !k.isDefault(v) {
+		return ErrLater
+	}
 	return nil
+}
+
+// isDefault also knows the default in its other spellings, and when the docs add a word: "10 (maximum)".
+func (k Key) isDefault(v string) bool {
+	word, _, _ := strings.Cut(k.Default, " ")
+	return v == k.Default || v == word || k.Type.Name == Bool.Name && (IsTrue(v) && IsTrue(word) || IsFalse(v) && IsFalse(word))
 }
 
 // matches reports whether name belongs to the family pattern: "user.*" or "volatile.<name>.hwaddr".

@@ -1,16 +1,12 @@
 package server
 
 import (
-	"lxd/internal/errs"
 	"lxd/internal/schema"
 )
 
-// errLater is what setting a key ends with whose feature does not exist yet. Taking the value and not acting on it would be worse.
-var errLater = errs.Newf(errs.Invalid, "not yet supported by this server")
-
 // later marks a key whose feature does not exist yet.
 func later(k schema.Key) schema.Key {
-	k.Check = func(string) error { return errLater }
+	k.Later = true
 	return k
 }
 

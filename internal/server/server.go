@@ -186,13 +186,8 @@ func (s *Service) checkOne(ctx context.Context, name string, value any) (v, why 
 	if v == "" || v == k.Default {
 		return "", ""
 	}
-	for _, valid := range []func(string) error{k.Type.OK, k.Check} {
-		if valid == nil {
-			continue
-		}
-		if err := valid(v); err != nil {
-			return "", err.Error()
-		}
+	if err := k.Accepts(v); err != nil {
+		return "", err.Error()
 	}
 	return v, ""
 }

@@ -4,7 +4,6 @@ package disk
 
 import (
 	"context"
-	"errors"
 
 	"lxd/internal/device"
 	"lxd/internal/errs"
@@ -13,8 +12,6 @@ import (
 
 // Kind is the device kind.
 func Kind() device.Kind { return device.Kind{Type: "disk", Keys: keys(), New: open} }
-
-var errNotYet = errors.New("this is not supported yet by this server: leave it unset")
 
 func keys() *schema.Schema {
 	return schema.New("disk device",
@@ -46,18 +43,12 @@ func keys() *schema.Schema {
 
 // later is a key that would promise what is not done.
 func later(name string, t schema.Type, short string) schema.Key {
-	return schema.Key{Name: name, Type: t, Check: func(string) error { return errNotYet }, Short: short}
+	return schema.Key{Name: name, Type: t, Later: true, Short: short}
 }
 
-// flag is a boolean that may be set to what it is by default.
+// flag is a boolean of which only the default is done.
 func flag(name, standard, short string) schema.Key {
-	check := func(v string) error {
-		if schema.IsTrue(v) == schema.IsTrue(standard) {
-			return nil
-		}
-		return errNotYet
-	}
-	return schema.Key{Name: name, Type: schema.Bool, Default: standard, Check: check, Short: short}
+	return schema.Key{Name: name, Type: schema.Bool, Default: standard, Later: true, Short: short}
 }
 
 // root is the root disk. There is nothing to attach: the machine's plan has the root file system in a place of its own.

@@ -42,16 +42,12 @@ func keys() *schema.Schema {
 		"ipv4.routes", "ipv4.routes.external", "ipv6.routes", "ipv6.routes.external", "limits.egress", "limits.ingress", "limits.max",
 		"limits.priority", "maas.subnet.ipv4", "maas.subnet.ipv6", "queue.tx.length", "vlan", "vlan.tagged",
 	} {
-		list = append(list, schema.Key{Name: name, Type: typed("string", absent), Short: "Not supported by this server yet"})
+		list = append(list, schema.Key{Name: name, Type: schema.String, Later: true, Short: "Not supported by this server yet"})
 	}
 	return schema.New("nic device", list...)
 }
 
 func typed(name string, ok func(string) error) schema.Type { return schema.Type{Name: name, OK: ok} }
-
-func absent(string) error {
-	return errors.New("this server does not support the key yet: leave it unset")
-}
 
 func address(family func(netip.Addr) bool) func(string) error {
 	return func(v string) error {

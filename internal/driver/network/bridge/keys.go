@@ -86,13 +86,9 @@ func absentKeys() (list []schema.Key) {
 		"tunnel.<name>.interface", "tunnel.<name>.local", "tunnel.<name>.port", "tunnel.<name>.protocol", "tunnel.<name>.remote",
 		"tunnel.<name>.ttl",
 	} {
-		list = append(list, schema.Key{Name: name, Type: typed("string", absent), Short: "Not supported by this server yet"})
+		list = append(list, schema.Key{Name: name, Type: schema.String, Later: true, Short: "Not supported by this server yet"})
 	}
 	return list
-}
-
-func absent(string) error {
-	return errors.New("this server does not support the key yet: leave it unset")
 }
 
 // only is an enumeration of which this driver knows the first value.

@@ -1,0 +1,30 @@
+package app
+
+import (
+	"encoding/json"
+	"strings"
+
+	"lxd/internal/driver/all"
+	"lxd/internal/rest"
+	"lxd/internal/server"
+)
+
+// Manifest describes the routes, and the configuration keys that do something, as JSON: for checks against the published tables.
+func Manifest() ([]byte, error) {
+	a := &App{domain: &domain{backends: all.Described()}, rest: &rest.Server{}}
+	keys := map[string][]string{}
+	for entity, groups := range tables(a.domain.backends) {
+		for group, list := range groups {
+			name := entity
+			if strings.HasPrefix(entity, "storage-") {
+				name += "/" + group
+			}
+			for _, k := range list {
+				if !k.Later {
+					keys[name] = append(keys[name], k.Name)
+				}
+			}
+		}
+	}
+	return json.Marshal(map[string]any{"routes": rest.Patterns(a.routes(server.Facts{})...), "keys": keys})
+}
