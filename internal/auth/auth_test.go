@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -122,7 +123,7 @@ func TestUnixCallersAreAdministrators(t *testing.T) {
 	})}
 	go srv.Serve(l)
 	defer srv.Close()
-	client := http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
 	if _, err := client.Get("http://unix/"); err != nil {
 		t.Fatal(err)
 	}

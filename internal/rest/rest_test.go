@@ -482,7 +482,7 @@ func TestGzipOnlyOverANetwork(t *testing.T) {
 	srv := &http.Server{Handler: h}
 	go srv.Serve(l)
 	defer srv.Close()
-	client := http.Client{Transport: &http.Transport{DisableCompression: true, Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	client := http.Client{Transport: &http.Transport{DisableCompression: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
 	r, err := http.NewRequest("GET", "http://unix/1.0/boxes?recursion=1", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -570,7 +570,7 @@ func BenchmarkListOfKeptObjects(b *testing.B) {
 	server := &http.Server{Handler: h}
 	go server.Serve(l)
 	defer server.Close()
-	client := http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
 	for b.Loop() {
 		resp, err := client.Get("http://unix/1.0/boxes?recursion=2")
 		if err != nil {

@@ -186,7 +186,7 @@ func (x *extractor) place(dir int, name string, h *tar.Header, m meta) error {
 	case tar.TypeDir:
 		x.late = append(x.late, lateFolder{name, m})
 		return makeFolder(dir, last)
-	case tar.TypeReg, tar.TypeRegA, tar.TypeGNUSparse, tar.TypeCont: //nolint:staticcheck // old archives have TypeRegA
+	case tar.TypeReg, typeOld, tar.TypeGNUSparse, tar.TypeCont:
 		return x.file(dir, last, h, m)
 	case tar.TypeSymlink:
 		return x.fresh(dir, last, m, func() error { return unix.Symlinkat(h.Linkname, dir, last) })
@@ -340,3 +340,6 @@ func pathError(name string, err error) error {
 	}
 	return fmt.Errorf("unpacking %q: %w", name, err)
 }
+
+// typeOld is a regular file in archives older than POSIX.
+const typeOld = '\x00'
