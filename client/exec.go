@@ -1,10 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,8 +76,18 @@ func exitCode(op *Operation) (int, error) {
 	return int(code), nil
 }
 
-// connectAll opens the streams side by side; on error the ones that did open are in the result all the same.
+// connectAll opens the streams; on error the ones that did open are in the result all the same. The command starts once all but the
+// control stream are there, and may have ended a moment later, so that one is opened first.
 func (c *Client) connectAll(ctx context.Context, id string, fds []string, secrets map[string]any) (map[string]*websocket.Conn, error) {
+	const control = "control"
+	conns, first := c.connectSome(ctx, id, []string{control}, secrets)
+	rest, err := c.connectSome(ctx, id, slices.DeleteFunc(slices.Clone(fds), func(fd string) bool { return fd == control }), secrets)
+	maps.Copy(conns, rest)
+	return conns, cmp.Or(first, err)
+}
+
+// connectSome opens streams side by side.
+func (c *Client) connectSome(ctx context.Context, id string, fds []string, secrets map[string]any) (map[string]*websocket.Conn, error) {
 	var (
 		mu    sync.Mutex
 		wg    sync.WaitGroup

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"time"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -18,7 +19,7 @@ import (
 func (v view) api(status api.StatusCode) api.Instance {
 	a := api.Instance{
 		Name: v.Name, Description: v.Description, Status: status.String(), StatusCode: status, CreatedAt: v.CreatedAt,
-		LastUsedAt: v.LastUsedAt, Location: cmp.Or(v.Location, "none"), Type: string(v.Type), Project: v.Project, Architecture: v.Architecture,
+		LastUsedAt: v.lastUsed(), Location: cmp.Or(v.Location, "none"), Type: string(v.Type), Project: v.Project, Architecture: v.Architecture,
 		Ephemeral: v.Ephemeral, Stateful: v.Stateful, Profiles: v.Profiles, Config: v.Config, Devices: v.Devices,
 		ExpandedConfig: v.config, ExpandedDevices: v.devices,
 	}
@@ -32,6 +33,14 @@ func (v view) api(status api.StatusCode) api.Instance {
 		a.Devices = Devices{}
 	}
 	return a
+}
+
+// lastUsed is when it was last started, or the epoch if it never was (wire value).
+func (r Record) lastUsed() time.Time {
+	if r.LastUsedAt.IsZero() {
+		return time.Unix(0, 0).UTC()
+	}
+	return r.LastUsedAt
 }
 
 // architectures numbers the architectures as the ETag of an instance has them.

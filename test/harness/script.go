@@ -2,7 +2,9 @@ package harness
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,16 +52,19 @@ func writeImage(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: image FILE [KEY=VALUE …]")
 	}
 	top := map[string]string{"architecture": "x86_64", "expiry_date": "0"}
-	properties := "properties:\n  os: Test\n"
+	properties := map[string]string{"os": "Test"}
 	for _, a := range args[1:] {
 		k, v, _ := strings.Cut(a, "=")
 		if k == "expiry_date" || k == "architecture" {
 			top[k] = v
 			continue
 		}
-		properties += fmt.Sprintf("  %s: %q\n", k, v)
+		properties[k] = v
 	}
-	metadata := fmt.Sprintf("architecture: %s\ncreation_date: 1700000000\nexpiry_date: %s\n%s", top["architecture"], top["expiry_date"], properties)
+	metadata := fmt.Sprintf("architecture: %s\ncreation_date: 1700000000\nexpiry_date: %s\nproperties:\n", top["architecture"], top["expiry_date"])
+	for _, k := range slices.Sorted(maps.Keys(properties)) {
+		metadata += fmt.Sprintf("  %s: %q\n", k, properties[k])
+	}
 	b, err := Tarball([]Entry{
 		{Name: "metadata.yaml", Body: metadata},
 		{Name: "rootfs/", Type: '5', Mode: 0o755},
