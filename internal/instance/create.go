@@ -2,11 +2,11 @@ package instance
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/instance/naming"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
@@ -129,11 +129,11 @@ func (c *creation) admit(tx store.Tx) (err error) {
 		return err
 	}
 	for r.Name == "" {
-		if n := NewName(); !Collection.Has(tx, Key(r.Project, n)) {
+		if n := naming.New(); !Collection.Has(tx, Key(r.Project, n)) {
 			r.Name = n
 		}
 	}
-	if err := CheckName(r.Name); err != nil {
+	if err := naming.Check(r.Name); err != nil {
 		return err
 	}
 	if Collection.Has(tx, r.key()) {
@@ -208,9 +208,9 @@ func (c *creation) identify() {
 			c.r.Config[key] = v
 		}
 	}
-	uuid := newUUID()
+	uuid := op.NewUUID()
 	c.r.setVolatile(map[string]string{
-		"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": newUUID(),
+		"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": op.NewUUID(),
 		"volatile.base_image": c.fingerprint, "volatile.idmap.base": "0", "volatile.last_state.idmap": noMap,
 	})
 	c.r.Making = true
@@ -312,12 +312,4 @@ func (c *creation) ready(ctx context.Context, t *op.Task) error {
 	})
 	c.done = err == nil
 	return err
-}
-
-// newUUID makes a random UUID.
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

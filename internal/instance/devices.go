@@ -11,6 +11,7 @@ import (
 
 	"lxd/internal/device"
 	"lxd/internal/errs"
+	"lxd/internal/instance/naming"
 )
 
 // rootDevice is the name of the device that the root file system is on; "" when there is none.
@@ -75,7 +76,7 @@ func checkDeviceName(name string) error {
 	if name == "" || len(name) > 64 || name == "." || name == ".." {
 		return errors.New("the name must have 1 to 64 characters, and more than dots")
 	}
-	if i := strings.IndexFunc(name, func(r rune) bool { return !inName(r) && !strings.ContainsRune("._:", r) }); i >= 0 {
+	if i := strings.IndexFunc(name, func(r rune) bool { return !naming.Allowed(r) && !strings.ContainsRune("._:", r) }); i >= 0 {
 		return fmt.Errorf("%q may not be in its name: use letters, digits and . _ : -", name[i:i+1])
 	}
 	return nil

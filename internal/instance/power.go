@@ -9,6 +9,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/instance/config"
 	"lxd/internal/machine"
 	"lxd/internal/op"
 )
@@ -206,7 +207,7 @@ func (s *Service) tune(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	want, err := limits(v.config, s.d.Host.Memory, s.cpus.assign(key, v.config["limits.cpu"], s.d.Host.CPUs))
+	want, err := config.Limits(v.config, s.d.Host.Memory, s.cpus.Assign(key, v.config["limits.cpu"], s.d.Host.CPUs))
 	if err != nil {
 		return err
 	}

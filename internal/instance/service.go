@@ -11,6 +11,8 @@ import (
 	"lxd/internal/device"
 	"lxd/internal/errs"
 	"lxd/internal/event"
+	"lxd/internal/instance/config"
+	"lxd/internal/instance/cpu"
 	"lxd/internal/machine"
 	"lxd/internal/op"
 	"lxd/internal/profile"
@@ -18,6 +20,9 @@ import (
 	"lxd/internal/storage"
 	"lxd/internal/store"
 )
+
+// Keys are the configuration keys of instances and profiles.
+var Keys = config.Keys
 
 // Volumes is what instances need of storage. The methods have the meaning of those of storage.Pool.
 type Volumes interface {
@@ -87,7 +92,7 @@ type Service struct {
 	wait  sync.WaitGroup
 	live  live
 	shown fragments
-	cpus  cpus
+	cpus  cpu.Assigner
 	stale stale
 	// closing is set once the server stops: machines that end from then on are not started again.
 	closing chan struct{}

@@ -46,7 +46,7 @@ func (s *Service) settle(ctx context.Context, r *running) error {
 		if r.err == nil || errs.Is(r.err, errs.NotFound) {
 			r.err = nil
 		}
-		s.cpus.release(r.key)
+		s.cpus.Release(r.key)
 		s.live.remove(r)
 	})
 	<-r.gone
@@ -123,7 +123,7 @@ func (s *Service) sweep(ctx context.Context, v view) error {
 	if err != nil || v.Run == nil {
 		return err
 	}
-	s.cpus.release(v.key())
+	s.cpus.Release(v.key())
 	return s.markStopped(ctx, v, byItself)
 }
 

@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"lxd/internal/errs"
+	"lxd/internal/instance/config"
 	"lxd/internal/machine"
 )
 
 // resume takes up a machine that went on running while the daemon did not.
 func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 	r := &running{key: v.key(), m: m, gone: make(chan struct{})}
-	s.cpus.restore(r.key, v.Run.CPUs)
-	l, err := limits(v.config, s.d.Host.Memory, s.cpus.assign(r.key, v.config["limits.cpu"], s.d.Host.CPUs))
+	s.cpus.Restore(r.key, v.Run.CPUs)
+	l, err := config.Limits(v.config, s.d.Host.Memory, s.cpus.Assign(r.key, v.config["limits.cpu"], s.d.Host.CPUs))
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"lxd/api"
 	"lxd/internal/device"
 	"lxd/internal/errs"
+	"lxd/internal/instance/config"
 	"lxd/internal/machine"
 	"lxd/internal/op"
 	"lxd/internal/storage"
@@ -40,7 +41,7 @@ func (s *Service) start(ctx context.Context, t *op.Task, key, action string) (er
 	}
 	defer func() {
 		if err != nil {
-			s.cpus.release(key)
+			s.cpus.Release(key)
 		}
 	}()
 	for _, step := range []struct {
@@ -85,8 +86,8 @@ func (l *launch) prepare(ctx context.Context, key string) error {
 	if l.devices, err = l.s.build(ctx, l.v); err != nil {
 		return err
 	}
-	set := l.s.cpus.assign(key, l.v.config["limits.cpu"], l.s.d.Host.CPUs)
-	l.limits, err = limits(l.v.config, l.s.d.Host.Memory, set)
+	set := l.s.cpus.Assign(key, l.v.config["limits.cpu"], l.s.d.Host.CPUs)
+	l.limits, err = config.Limits(l.v.config, l.s.d.Host.Memory, set)
 	return err
 }
 

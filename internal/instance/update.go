@@ -8,6 +8,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/instance/naming"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/schema"
@@ -189,7 +190,7 @@ func (s *Service) Rename(ctx context.Context, proj, name string, post api.Instan
 	if post.Migration || post.Pool != "" || post.Project != "" {
 		return op.Spec{}, errs.Newf(errs.Unsupported, "moving instances between pools, projects and servers is not supported yet by this server")
 	}
-	if err := CheckName(post.Name); err != nil {
+	if err := naming.Check(post.Name); err != nil {
 		return op.Spec{}, err
 	}
 	return op.Spec{}, errs.Newf(errs.Unsupported, "renaming instances is not supported yet by this server: create the instance under the new name")

@@ -10,6 +10,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/instance/config"
 	"lxd/internal/profile"
 	"lxd/internal/schema"
 	"lxd/internal/store"
@@ -42,7 +43,7 @@ func (s *Service) checkLocal(r Record) error {
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(r.Config)) {
 		all = append(all, checkKeyName(name))
-		if k, ok := Keys.Lookup(name); ok && k.Condition == vm && r.Type == api.InstanceTypeContainer {
+		if k, ok := Keys.Lookup(name); ok && k.Condition == config.VM && r.Type == api.InstanceTypeContainer {
 			all = append(all, fmt.Errorf("key %q applies to virtual machines only", name))
 		}
 	}

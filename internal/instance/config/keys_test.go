@@ -1,22 +1,21 @@
-package instance_test
+package config_test
 
 import (
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 
-	"lxd/internal/instance"
+	"lxd/internal/instance/config"
 )
 
 // Every key of the table of facts is known, with its default, and whether it may change while the instance runs.
 func TestKeysAreComplete(t *testing.T) {
-	b, err := os.ReadFile("../../spec/config.tsv")
+	b, err := os.ReadFile("../../../spec/config.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
-	for _, k := range instance.Keys.Keys() {
+	for _, k := range config.Keys.Keys() {
 		known[k.Name] = true
 	}
 	n := 0
@@ -31,7 +30,7 @@ func TestKeysAreComplete(t *testing.T) {
 			t.Errorf("key %s is missing", name)
 			continue
 		}
-		k, _ := instance.Keys.Lookup(strings.NewReplacer("<name>", "eth0", "*", "x").Replace(name))
+		k, _ := config.Keys.Lookup(strings.NewReplacer("<name>", "eth0", "*", "x").Replace(name))
 		if want := strings.Split(f[4], " | ")[0]; want != "" && k.Default != want {
 			t.Errorf("default of %s is %q, not %q", name, k.Default, want)
 		}
@@ -70,42 +69,16 @@ func TestValues(t *testing.T) {
 	}
 	for key, values := range good {
 		for _, v := range values {
-			if err := instance.Keys.Validate(map[string]string{key: v}); err != nil {
+			if err := config.Keys.Validate(map[string]string{key: v}); err != nil {
 				t.Error(err)
 			}
 		}
 	}
 	for key, values := range bad {
 		for _, v := range values {
-			if err := instance.Keys.Validate(map[string]string{key: v}); err == nil {
+			if err := config.Keys.Validate(map[string]string{key: v}); err == nil {
 				t.Errorf("%s = %q is accepted", key, v)
 			}
 		}
-	}
-}
-
-func TestNames(t *testing.T) {
-	for name, ok := range map[string]bool{
-		"c1": true, "A-b": true, "1a": true, strings.Repeat("x", 63): true,
-		"": false, "-a": false, "a-": false, "12": false, "a_b": false, "a.b": false, "a/b": false, "ä": false, strings.Repeat("x", 64): false, "a\n": false,
-	} {
-		if err := instance.CheckName(name); (err == nil) != ok {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-	two := regexp.MustCompile(`^[a-z]+-[a-z]+$`)
-	seen := map[string]bool{}
-	for range 200 {
-		n := instance.NewName()
-		if !two.MatchString(n) || instance.CheckName(n) != nil {
-			t.Error(n)
-		}
-		seen[n] = true
-	}
-	if len(seen) < 150 {
-		t.Error("only", len(seen), "names")
-	}
-	if err := instance.CheckPath("a/b"); err == nil {
-		t.Error("a slash is accepted")
 	}
 }

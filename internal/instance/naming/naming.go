@@ -1,4 +1,5 @@
-package instance
+// Package naming says which names instances may have, and makes some up.
+package naming
 
 import (
 	"math/rand/v2"
@@ -10,9 +11,9 @@ import (
 
 const maxName = 63
 
-// CheckName fails on a name that an instance may not have: it is its host name. The kind is Internal on purpose: clients know
+// Check fails on a name that an instance may not have: it is its host name. The kind is Internal on purpose: clients know
 // this failure by status 500.
-func CheckName(name string) error {
+func Check(name string) error {
 	bad := func(why string) error {
 		return errs.Newf(errs.Internal, "invalid instance name %q: %s", name, why)
 	}
@@ -26,18 +27,19 @@ func CheckName(name string) error {
 	case strings.Trim(name, "0123456789") == "":
 		return bad("it may not be a plain number")
 	}
-	if i := strings.IndexFunc(name, func(r rune) bool { return !inName(r) }); i >= 0 {
+	if i := strings.IndexFunc(name, func(r rune) bool { return !Allowed(r) }); i >= 0 {
 		return bad("only letters, digits and hyphens are allowed")
 	}
 	return nil
 }
 
-func inName(r rune) bool {
+// Allowed tells whether a name may have that character.
+func Allowed(r rune) bool {
 	return r == '-' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
-// NewName makes up a name of two words for an instance that was given none.
-func NewName() string {
+// New makes up a name of two words for an instance that was given none.
+func New() string {
 	return adjectives[rand.IntN(len(adjectives))] + "-" + nouns[rand.IntN(len(nouns))]
 }
 

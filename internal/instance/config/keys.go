@@ -1,10 +1,14 @@
-package instance
+// Package config holds the configuration keys of instances and profiles, and reads their values.
+package config
 
-import "lxd/internal/schema"
+import (
+	"lxd/internal/instance/cpu"
+	"lxd/internal/schema"
+)
 
-// vm is the condition of keys that only virtual machines have; container of those that only containers have.
+// VM is the condition of keys that only virtual machines have; container of those that only containers have.
 const (
-	vm        = "virtual machine"
+	VM        = "virtual machine"
 	container = "container"
 )
 
@@ -26,9 +30,9 @@ func bootKeys() []schema.Key {
 		{Name: "boot.autostart", Type: schema.Bool, Short: "Whether to start the instance with the server; unset brings it back as it was"},
 		{Name: "boot.autostart.delay", Type: seconds, Default: "0", Short: "Seconds to wait after the start before the next instance is started"},
 		{Name: "boot.autostart.priority", Type: schema.Integer, Default: "0", Short: "Instances of higher priority are started first"},
-		{Name: "boot.debug_edk2", Type: schema.Bool, Later: true, Condition: vm, Short: "Whether to log what the firmware does"},
+		{Name: "boot.debug_edk2", Type: schema.Bool, Later: true, Condition: VM, Short: "Whether to log what the firmware does"},
 		{Name: "boot.host_shutdown_timeout", Type: seconds, Default: "30", Live: schema.LiveYes, Short: "Seconds that the instance has to stop when the host shuts down"},
-		{Name: "boot.mode", Type: schema.OneOf("uefi-secureboot", "uefi-nosecureboot", "bios"), Default: "uefi-secureboot", Later: true, Condition: vm, Short: "Firmware that the instance boots with"},
+		{Name: "boot.mode", Type: schema.OneOf("uefi-secureboot", "uefi-nosecureboot", "bios"), Default: "uefi-secureboot", Later: true, Condition: VM, Short: "Firmware that the instance boots with"},
 		{Name: "boot.stop.priority", Type: schema.Integer, Default: "0", Short: "Instances of higher priority are stopped first"},
 	}
 }
@@ -50,13 +54,13 @@ func migrationKeys() []schema.Key {
 		{Name: "migration.incremental.memory", Type: schema.Bool, Default: "false", Later: true, Live: schema.LiveYes, Condition: container, Short: "Whether memory is sent in rounds while the container runs"},
 		{Name: "migration.incremental.memory.goal", Type: schema.Between(0, 100), Default: "70", Live: schema.LiveYes, Condition: container, Short: "Percentage of memory to have in sync before the container is stopped"},
 		{Name: "migration.incremental.memory.iterations", Type: schema.Between(1, 999), Default: "10", Live: schema.LiveYes, Condition: container, Short: "Most rounds before the container is stopped"},
-		{Name: "migration.stateful", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether the running state can be moved and saved"},
+		{Name: "migration.stateful", Type: schema.Bool, Default: "false", Later: true, Condition: VM, Short: "Whether the running state can be moved and saved"},
 	}
 }
 
 func miscellaneousKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "agent.nic_config", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether the agent gives interfaces their configured names and MTU"},
+		{Name: "agent.nic_config", Type: schema.Bool, Default: "false", Later: true, Condition: VM, Short: "Whether the agent gives interfaces their configured names and MTU"},
 		{Name: "cluster.evacuate", Type: schema.OneOf("auto", "migrate", "live-migrate", "stop"), Default: "auto", Short: "What happens to the instance when its member is evacuated"},
 		{Name: "environment.*", Type: schema.String, Live: schema.LiveYes, Short: "Environment variable for the first program and for commands"},
 		{Name: "image.*", Type: schema.Blob, Short: "Property of the image that the instance was made from"},
@@ -83,21 +87,21 @@ func rawKeys() []schema.Key {
 		{Name: "raw.apparmor", Type: schema.Blob, Later: true, Live: schema.LiveYes, Short: "Lines for the AppArmor profile"},
 		{Name: "raw.idmap", Type: schema.Blob, Later: true, Short: "Extra id mappings"},
 		{Name: "raw.lxc", Type: schema.Blob, Later: true, Condition: container, Short: "Lines for the liblxc configuration"},
-		{Name: "raw.qemu", Type: schema.Blob, Later: true, Condition: vm, Short: "Extra QEMU arguments"},
-		{Name: "raw.qemu.conf", Type: schema.Blob, Later: true, Condition: vm, Short: "Changes to the generated QEMU configuration"},
+		{Name: "raw.qemu", Type: schema.Blob, Later: true, Condition: VM, Short: "Extra QEMU arguments"},
+		{Name: "raw.qemu.conf", Type: schema.Blob, Later: true, Condition: VM, Short: "Changes to the generated QEMU configuration"},
 		{Name: "raw.seccomp", Type: schema.Blob, Later: true, Condition: container, Short: "Lines for the seccomp profile"},
 	}
 }
 
 func limitKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "limits.cpu", Type: schema.String, Check: checkCPU, Default: "1 (VMs)", Live: schema.LiveYes, Short: "Number of CPUs, or the set of CPUs, that the instance may use"},
+		{Name: "limits.cpu", Type: schema.String, Check: cpu.Check, Default: "1 (VMs)", Live: schema.LiveYes, Short: "Number of CPUs, or the set of CPUs, that the instance may use"},
 		{Name: "limits.cpu.allowance", Type: schema.String, Check: checkAllowance, Default: "100%", Live: schema.LiveYes, Condition: container, Short: "Share of CPU time: 50% when others want it too, 25ms/100ms always"},
 		{Name: "limits.cpu.nodes", Type: schema.String, Later: true, Live: schema.LiveYes, Short: "NUMA nodes whose CPUs are used"},
-		{Name: "limits.cpu.pin_strategy", Type: schema.OneOf("none", "auto"), Default: "none", Later: true, Condition: vm, Short: "How virtual CPUs are pinned"},
+		{Name: "limits.cpu.pin_strategy", Type: schema.OneOf("none", "auto"), Default: "none", Later: true, Condition: VM, Short: "How virtual CPUs are pinned"},
 		{Name: "limits.cpu.priority", Type: schema.Between(0, 10), Default: "10 (maximum)", Live: schema.LiveYes, Condition: container, Short: "Rank among instances that want the same CPU time"},
 		{Name: "limits.disk.priority", Type: schema.Between(0, 10), Default: "5 (medium)", Later: true, Live: schema.LiveYes, Short: "Rank among instances that want disk access"},
-		{Name: "limits.max_bus_ports", Type: schema.Integer, Default: "8", Later: true, Condition: vm, Short: "Number of PCIe ports for hot-plugging"},
+		{Name: "limits.max_bus_ports", Type: schema.Integer, Default: "8", Later: true, Condition: VM, Short: "Number of PCIe ports for hot-plugging"},
 		{Name: "limits.memory", Type: schema.String, Check: checkMemory, Default: "1GiB (VMs)", Live: schema.LiveYes, Short: "Most memory that the instance may use, in bytes or as a percentage of the host's"},
 		{Name: "limits.memory.enforce", Type: schema.OneOf("soft", "hard"), Default: "hard", Later: true, Live: schema.LiveYes, Condition: container, Short: "Whether the memory limit holds always or only under pressure"},
 		{Name: "limits.memory.swap", Type: schema.Bool, Default: "true", Live: schema.LiveYes, Condition: container, Short: "Whether the instance may use swap beyond its memory limit"},
@@ -108,7 +112,7 @@ func limitKeys() []schema.Key {
 
 func hugepageKeys() []schema.Key {
 	keys := []schema.Key{
-		{Name: "limits.memory.hugepages", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether memory is backed by huge pages"},
+		{Name: "limits.memory.hugepages", Type: schema.Bool, Default: "false", Later: true, Condition: VM, Short: "Whether memory is backed by huge pages"},
 	}
 	for _, size := range []string{"1GB", "1MB", "2MB", "64KB"} {
 		keys = append(keys, schema.Key{Name: "limits.hugepages." + size, Type: schema.Size, Later: true, Live: schema.LiveYes, Condition: container,
@@ -119,7 +123,7 @@ func hugepageKeys() []schema.Key {
 
 func securityKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "security.agent.metrics", Type: schema.Bool, Default: "true", Later: true, Condition: vm, Short: "Whether the agent is asked for metrics"},
+		{Name: "security.agent.metrics", Type: schema.Bool, Default: "true", Later: true, Condition: VM, Short: "Whether the agent is asked for metrics"},
 		{Name: "security.delegate_bpf", Type: schema.Bool, Default: "false", Later: true, Condition: "unprivileged container", Short: "Whether the container may use eBPF through a token"},
 		{Name: "security.delegate_bpf.attach_types", Type: schema.Strings, Default: "false", Later: true, Condition: "unprivileged container", Short: "eBPF attachment types that are delegated"},
 		{Name: "security.delegate_bpf.cmd_types", Type: schema.Strings, Default: "false", Later: true, Condition: "unprivileged container", Short: "eBPF commands that are delegated"},
@@ -133,10 +137,10 @@ func securityKeys() []schema.Key {
 		{Name: "security.protection.delete", Type: schema.Bool, Default: "false", Live: schema.LiveContainer, Short: "Whether deleting the instance is refused"},
 		{Name: "security.protection.shift", Type: schema.Bool, Default: "false", Later: true, Live: schema.LiveYes, Condition: container, Short: "Whether changing the owners of the files is refused"},
 		{Name: "security.protection.start", Type: schema.Bool, Default: "false", Live: schema.LiveContainer, Short: "Whether starting the instance is refused"},
-		{Name: "security.sev", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether memory is encrypted by AMD SEV"},
-		{Name: "security.sev.policy.es", Type: schema.Bool, Default: "false", Later: true, Condition: vm, Short: "Whether registers are encrypted too"},
-		{Name: "security.sev.session.data", Type: schema.String, Default: "true", Later: true, Condition: vm, Short: "Session blob of the guest owner"},
-		{Name: "security.sev.session.dh", Type: schema.String, Default: "true", Later: true, Condition: vm, Short: "Diffie-Hellman key of the guest owner"},
+		{Name: "security.sev", Type: schema.Bool, Default: "false", Later: true, Condition: VM, Short: "Whether memory is encrypted by AMD SEV"},
+		{Name: "security.sev.policy.es", Type: schema.Bool, Default: "false", Later: true, Condition: VM, Short: "Whether registers are encrypted too"},
+		{Name: "security.sev.session.data", Type: schema.String, Default: "true", Later: true, Condition: VM, Short: "Session blob of the guest owner"},
+		{Name: "security.sev.session.dh", Type: schema.String, Default: "true", Later: true, Condition: VM, Short: "Diffie-Hellman key of the guest owner"},
 	}
 }
 

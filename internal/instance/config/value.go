@@ -1,4 +1,4 @@
-package instance
+package config
 
 import (
 	"errors"
@@ -19,40 +19,6 @@ func onlyOff(v string) error {
 	}
 	return schema.ErrLater
 }
-
-// checkCPU accepts a count ("2") or a set ("0-3", "1,5").
-func checkCPU(v string) error {
-	if n, err := strconv.Atoi(v); err == nil && n > 0 {
-		return nil
-	}
-	if !strings.ContainsAny(v, ",-") {
-		return errors.New("must be a number of CPUs such as 2, or a set such as 0-3 or 1,5")
-	}
-	_, err := parseSet(v)
-	return err
-}
-
-// parseSet reads a kernel CPU list.
-func parseSet(v string) (cpus []int, err error) {
-	for part := range strings.SplitSeq(v, ",") {
-		low, high, ok := strings.Cut(part, "-")
-		if !ok {
-			high = low
-		}
-		from, err1 := strconv.Atoi(low)
-		to, err2 := strconv.Atoi(high)
-		if err1 != nil || err2 != nil || from < 0 || to < from || to > maxCPU {
-			return nil, fmt.Errorf("%q is not a CPU or a range of CPUs from 0 to %d", part, maxCPU)
-		}
-		for c := from; c <= to; c++ {
-			cpus = append(cpus, c)
-		}
-	}
-	return cpus, nil
-}
-
-// maxCPU bounds what a set may name, so that a typing error does not make a huge list.
-const maxCPU = 8191
 
 // checkAllowance accepts "50%" and "25ms/100ms".
 func checkAllowance(v string) error {
