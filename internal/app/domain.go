@@ -95,7 +95,7 @@ func (d *domain) bringDown(ctx context.Context) error {
 
 // describeHost reads what the rules of instances need to know.
 func describeHost() (instance.Host, error) {
-	m, err := idmap.Host("/etc")
+	m, err := idmap.Host("/etc", "/proc/self")
 	if err != nil {
 		return instance.Host{}, err
 	}

@@ -89,27 +89,35 @@ func TestSteps(t *testing.T) {
 }
 
 func TestHost(t *testing.T) {
-	for name, c := range map[string]struct{ uid, gid, want string }{
-		"root":         {"root:200000:65536\n", "root:200000:65536\n", "[0→200000+65536]"},
-		"number":       {"joe:1:5\n0:300000:100000\n", "root:300000:70000\n", "[0→300000+70000]"},
-		"largest":      {"root:200000:65536\nroot:1000000:1000000000\n", "root:1000000:1000000000\n", "[0→1000000+1000000000]"},
-		"nobody":       {"joe:100000:65536\n", "joe:100000:65536\n", "[0→1000000+1000000000]"},
-		"too small":    {"root:100000:5\n", "root:100000:5\n", "[0→1000000+1000000000]"},
-		"missing":      {"", "-", "[0→1000000+1000000000]"},
-		"damaged":      {"root:x:5\n", "", "error"},
-		"out of range": {"root:4294967000:65536\n", "root:4294967000:65536\n", "error"},
+	const all = "0 0 4294967295\n"
+	for name, c := range map[string]struct{ uid, gid, own, want string }{
+		"root":                     {"root:200000:65536\n", "root:200000:65536\n", all, "[0→200000+65536]"},
+		"number":                   {"joe:1:5\n0:300000:100000\n", "root:300000:70000\n", all, "[0→300000+70000]"},
+		"largest":                  {"root:200000:65536\nroot:1000000:1000000000\n", "root:1000000:1000000000\n", all, "[0→1000000+1000000000]"},
+		"nobody":                   {"joe:100000:65536\n", "joe:100000:65536\n", all, "[0→1000000+1000000000]"},
+		"too small":                {"root:100000:5\n", "root:100000:5\n", all, "[0→1000000+1000000000]"},
+		"missing":                  {"", "-", all, "[0→1000000+1000000000]"},
+		"damaged":                  {"root:x:5\n", "", all, "error"},
+		"out of range":             {"root:4294967000:65536\n", "root:4294967000:65536\n", all, "[0→1000000+1000000000]"},
+		"in a container":           {"-", "-", "         0    1000000 1000000000\n", "[0→1000000+999000000]"},
+		"in a small one":           {"-", "-", "0 100000 200000\n", "[0→65536+134464]"},
+		"reserved, in a container": {"root:100000:65536\nroot:1000000:1000000000\n", "root:100000:65536\n", "0 100000 10000001\n", "[0→100000+65536]"},
+		"reserved but not there":   {"root:500000:65536\n", "root:500000:65536\n", "0 100000 200000\n", "[0→65536+134464]"},
+		"two parts":                {"-", "-", "0 100000 1000\n1000 1000 1\n1001 101001 5000000\n", "[0→1000000+4001001]"},
+		"none left":                {"-", "-", "0 100000 65536\n", "error"},
+		"odd":                      {"-", "-", "x\n", "error"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			etc := t.TempDir()
-			for file, text := range map[string]string{"subuid": c.uid, "subgid": c.gid} {
+			dir := t.TempDir()
+			for file, text := range map[string]string{"subuid": c.uid, "subgid": c.gid, "uid_map": c.own, "gid_map": c.own} {
 				if text == "-" {
 					continue
 				}
-				if err := os.WriteFile(filepath.Join(etc, file), []byte(text), 0o644); err != nil {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
-			got, err := idmap.Host(etc)
+			got, err := idmap.Host(dir, dir)
 			if (err != nil) != (c.want == "error") || err == nil && fmt.Sprint(got) != c.want {
 				t.Errorf("%v, %v; want %s", got, err, c.want)
 			}

@@ -5,43 +5,93 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
+
+	"lxd/internal/errs"
 )
 
-// Host reads which ids the host reserves for root in etc/subuid and etc/subgid (etc is "/etc"). A range counts only as far as both
-// have it. Without such a range of at least 65536 ids it is the Default.
-func Host(etc string) (Map, error) {
-	var both [2][]Range
-	for i, name := range []string{"subuid", "subgid"} {
-		f, err := os.Open(etc + "/" + name)
+// least is how few ids a system needs: up to nobody's, which is 65534.
+const least = 65536
+
+// Host says which ids root may give to containers: those that etc/subuid and etc/subgid (etc is "/etc") reserve for it, as far as both
+// have them and as far as there are such ids at all, which proc/uid_map and proc/gid_map (proc is "/proc/self") say: in a container
+// there are fewer. Without such a range of at least 65536 ids it is the Default, cut in the same way, or else the largest range that
+// is there and free. If that is too small also, the error is Unavailable.
+func Host(etc, proc string) (Map, error) {
+	reserved, err := both(etc+"/subuid", etc+"/subgid", Parse)
+	if err != nil {
+		return nil, err
+	}
+	there, err := both(proc+"/uid_map", proc+"/gid_map", parseOwn)
+	if err != nil {
+		return nil, err
+	}
+	beyond := []Range{{Host: least, Size: math.MaxUint32 - least}}
+	for _, wanted := range [][]Range{reserved, Default(), beyond} {
+		if best := largest(shared(wanted, there)); best.Size >= least {
+			return Map{best}, Map{best}.Validate()
+		}
+	}
+	return nil, errs.Newf(errs.Unavailable, "only the ids %v are there for root, and containers need %d of their own: "+
+		"give the container that this runs in more ids", there, least)
+}
+
+// both are the ranges that are in the file about users as well as in that about groups; if one is missing there are none.
+func both(users, groups string, parse func(io.Reader) ([]Range, error)) ([]Range, error) {
+	var found [2][]Range
+	for i, name := range []string{users, groups} {
+		f, err := os.Open(name)
 		if errors.Is(err, os.ErrNotExist) {
-			return Default(), nil
+			return nil, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		both[i], err = Parse(f)
+		found[i], err = parse(f)
 		f.Close()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	best := Range{}
-	for _, u := range both[0] {
-		for _, g := range both[1] {
-			from, end := max(u.Host, g.Host), min(u.Host+u.Size, g.Host+g.Size)
-			if end-from > best.Size {
-				best = Range{Host: from, Size: end - from}
+	return shared(found[0], found[1]), nil
+}
+
+// shared are the host's ids that are in both lists.
+func shared(a, b []Range) (out []Range) {
+	for _, x := range a {
+		for _, y := range b {
+			from, end := max(x.Host, y.Host), min(x.Host+x.Size, y.Host+y.Size)
+			if from < end {
+				out = append(out, Range{Host: from, Size: end - from})
 			}
 		}
 	}
-	const least = 65536
-	if best.Size < least {
-		return Default(), nil
+	return out
+}
+
+func largest(all []Range) (best Range) {
+	for _, r := range all {
+		if r.Size > best.Size {
+			best = r
+		}
 	}
-	return Map{best}, Map{best}.Validate()
+	return best
+}
+
+// parseOwn reads the kernel's list of the ids that there are. Their numbers further out do not matter here.
+func parseOwn(r io.Reader) (out []Range, err error) {
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		var first, outside, size int64
+		if _, err := fmt.Sscan(s.Text(), &first, &outside, &size); err != nil {
+			return nil, fmt.Errorf("%q: %w", s.Text(), err)
+		}
+		out = append(out, Range{Host: first, Size: size})
+	}
+	return out, s.Err()
 }
 
 // Parse reads the lines of a subuid file that belong to root, by name or number.

@@ -70,7 +70,13 @@ func (p *pool) clone(ctx context.Context, source string, s state, stage string, 
 		return made, p.copyMapped(ctx, filepath.Join(source, rootfs), filepath.Join(stage, rootfs), to.IDMap)
 	}
 	made.Shifted, made.Map, made.Next = s.Shifted, s.Map, s.Next
-	return made, fs.CopyTree(ctx, filepath.Join(source, rootfs), filepath.Join(stage, rootfs), fs.CopyOptions{})
+	if err := fs.CopyTree(ctx, filepath.Join(source, rootfs), filepath.Join(stage, rootfs), fs.CopyOptions{}); err != nil {
+		return made, err
+	}
+	if len(made.Next) > 0 {
+		return made, nil
+	}
+	return made, p.give(ctx, stage, to.IDMap, &made)
 }
 
 // newLayer makes an empty layer. Its top folder stands for that of the image, and is like it.

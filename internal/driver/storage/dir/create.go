@@ -34,8 +34,21 @@ func (p *pool) Create(ctx context.Context, v storage.Volume, fill func(ctx conte
 				return s, err
 			}
 		}
-		return s, settle(stage)
+		if err := settle(stage); err != nil {
+			return s, err
+		}
+		return s, p.give(ctx, stage, v.IDMap, &s)
 	})
+}
+
+// give gives the files of a volume under construction the owners of m at once where mounts cannot show them with others, as in a
+// container. Nobody resumes this: a half-made volume is removed.
+func (p *pool) give(ctx context.Context, stage string, m idmap.Map, s *state) error {
+	if p.ability.maps || s.Shifted || len(m) == 0 {
+		return nil
+	}
+	s.Shifted, s.Map = true, m
+	return fs.Reown(ctx, filepath.Join(stage, rootfs), idmap.Map(nil).Shift(m))
 }
 
 // revive shows an image volume again that was deleted but is still there for others. Any other volume that exists is a Conflict.

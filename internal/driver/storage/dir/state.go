@@ -54,7 +54,7 @@ func (s state) tree() string {
 }
 
 // spare is the attribute of a volume's folder that holds its state a second time: unlike a young file's content it survives a loss of
-// power together with the folder, and costs no wait for the disk.
+// power together with the folder, and costs no wait for the disk. Inside of a container the kernel does not give such an attribute.
 const spare = "trusted.lxd.volume"
 
 func readState(path string) (s state, err error) {
@@ -81,7 +81,9 @@ func (s state) write(path string) error {
 		return err
 	}
 	err = unix.Lsetxattr(path, spare, b, 0)
-	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.E2BIG) && !errors.Is(err, unix.ENOSPC) {
+	switch {
+	case err == nil, errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EPERM):
+	default:
 		return fmt.Errorf("volume folder %s: %w", path, err)
 	}
 	return replaceFile(filepath.Join(path, stateFile), b)
