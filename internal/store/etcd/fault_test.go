@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"lxd/internal/errs"
 	"lxd/internal/store"
@@ -105,7 +106,7 @@ func smallDisk(t *testing.T, size int) string {
 func TestBrokenFiles(t *testing.T) {
 	for name, file := range map[string]string{"database": "member/snap/db", "log": "member/wal"} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := contested(t)
 			s := open(t, dir, store.Options{})
 			if err := write(t, s, "a", 10); err != nil {
 				t.Fatal(err)
@@ -120,6 +121,25 @@ func TestBrokenFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// contested is a folder that a failed server may still write to for a moment when the test ends.
+func contested(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "broken")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 100 {
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Error("the folder cannot be removed")
+	})
+	return dir
 }
 
 // spoil overwrites the beginning of a file, or of all files in a directory.
