@@ -10,6 +10,7 @@ import (
 	"lxd/internal/driver/device/disk"
 	"lxd/internal/driver/device/nic"
 	"lxd/internal/endpoint"
+	"lxd/internal/host/hardware"
 	"lxd/internal/instance"
 	"lxd/internal/project"
 	"lxd/internal/rest"
@@ -24,7 +25,7 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)),
 		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.server),
 		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), endpoint.Networks(d.networks),
-		endpoint.StoragePools(d.pools), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
+		endpoint.StoragePools(d.pools), endpoint.Resources(hardware.Host{}.Resources), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
 		endpoint.Instances(d.instances, nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
 	}
 }

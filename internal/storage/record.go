@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"maps"
 	"time"
 
@@ -67,10 +68,13 @@ func (r VolumeRecord) URL() string {
 	return project.URL(r.Project, "storage-pools", r.Pool, "volumes", string(r.Type), r.Name)
 }
 
+// standalone is the location on a server that is not clustered (wire name).
+const standalone = "none"
+
 // API is the record as clients see it; status may differ from the stored one.
 func (r PoolRecord) API(status, location string, usedBy []string) api.StoragePool {
 	p := api.StoragePool{Name: r.Name, Description: r.Description, Driver: r.Driver, Status: status, Config: maps.Clone(r.Config),
-		UsedBy: usedBy, Locations: []string{location}}
+		UsedBy: usedBy, Locations: []string{cmp.Or(location, standalone)}}
 	if p.Config == nil {
 		p.Config = map[string]string{}
 	}

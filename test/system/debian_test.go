@@ -83,6 +83,7 @@ func TestDebiansClient(t *testing.T) {
 	contains(must("storage", "show", "default"), "driver: dir")
 	contains(must("storage", "info", "default"), "name: default")
 	contains(must("storage", "volume", "list", "default"), "c1")
+	contains(must("info", "--resources"), "Memory:")
 	contains(must("operation", "list"), "")
 	contains(must("query", "/1.0"), "api_extensions")
 	contains(must("project", "list"), "default")
@@ -90,7 +91,8 @@ func TestDebiansClient(t *testing.T) {
 	must("stop", "-f", "c1")
 	contains(must("list", "c1"), "STOPPED")
 	must("delete", "c1")
-	must("image", "alias", "create", "other", "busybox")
+	fingerprint, _, _ := strings.Cut(must("image", "list", "busybox", "-f", "csv", "-c", "F"), "\n")
+	must("image", "alias", "create", "other", fingerprint)
 	contains(must("image", "alias", "list"), "other")
 	must("image", "delete", "busybox")
 }
