@@ -57,15 +57,32 @@ func (c *Client) Exec(ctx context.Context, name string, post api.InstanceExecPos
 		return -1, err
 	}
 	drained := pump(ctx, conns, post.Interactive, streams)
-	if err := <-ended; err != nil {
-		code, _ := exitCode(op)
-		return code, err
+	if failed := <-ended; failed != nil {
+		code, err := op.failedCode(ctx)
+		if err == nil {
+			await(drained)
+		}
+		return code, failed
 	}
+	await(drained)
+	return exitCode(op)
+}
+
+// failedCode is the exit code of a command whose operation failed, and which may have written why. The answer to the wait has none.
+func (o *Operation) failedCode(ctx context.Context) (int, error) {
+	last, err := o.client.Operation(ctx, o.ID)
+	if err != nil {
+		return -1, err
+	}
+	return exitCode(last)
+}
+
+// await waits until all output has arrived, or so long that it never will.
+func await(drained <-chan struct{}) {
 	select {
 	case <-drained:
 	case <-time.After(drainTime):
 	}
-	return exitCode(op)
 }
 
 func exitCode(op *Operation) (int, error) {

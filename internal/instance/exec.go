@@ -19,6 +19,12 @@ import (
 // searchPath is where commands are looked for inside.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// Exit codes of commands that could not be run.
+const (
+	notExecutable = 126
+	notFound      = 127
+)
+
 // Exec returns the work that runs a command inside a running instance.
 func (s *Service) Exec(ctx context.Context, proj, name string, post api.InstanceExecPost) (op.Spec, error) {
 	v, err := s.view(ctx, proj, name)
@@ -113,10 +119,23 @@ func (s *Service) runAlone(ctx context.Context, t *op.Task, v view, cmd machine.
 		return err
 	}
 	code, err := session.Wait(ctx, p)
-	if err == nil {
-		t.SetMetadata("return", code)
+	return report(t, code, err)
+}
+
+// report shows a command's exit code. The two codes that a command which could not be run has, and which shells give by the same
+// rule, make the work fail: clients print its error.
+func report(t *op.Task, code int, err error) error {
+	if err != nil {
+		return err
 	}
-	return err
+	t.SetMetadata("return", code)
+	switch code {
+	case notExecutable:
+		return errs.Newf(errs.Internal, "Command not executable")
+	case notFound:
+		return errs.Newf(errs.Internal, "Command not found")
+	}
+	return nil
 }
 
 // runAttached runs a command and carries its streams over websockets.
@@ -129,10 +148,7 @@ func (s *Service) runAttached(ctx context.Context, t *op.Task, v view, cmd machi
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = files.Stdin, files.Stdout, files.Stderr
 		return s.exec(ctx, t, v, cmd)
 	})
-	if err == nil {
-		t.SetMetadata("return", code)
-	}
-	return err
+	return report(t, code, err)
 }
 
 // exec starts a command in the running machine.
