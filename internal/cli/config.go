@@ -85,6 +85,8 @@ type configFlags struct {
 	target             string
 	property, expanded bool
 	changes            map[string]string
+	// unset says that the changes are those of the command unset.
+	unset bool
 }
 
 func (f *configFlags) declare(cmd *cobra.Command, verb string) {
@@ -216,7 +218,7 @@ func configUnset(a *App) *cobra.Command {
 			if len(args) != 2 {
 				return fmt.Errorf("Invalid number of arguments")
 			}
-			f.changes = map[string]string{args[1]: ""}
+			f.changes, f.unset = map[string]string{args[1]: ""}, true
 			return configChange(a, server, args, f)
 		}})
 	f.declare(cmd, "Unset")
@@ -239,7 +241,7 @@ func configChange(a *App, server bool, args []string, f configFlags) error {
 		if p.Config == nil {
 			p.Config = map[string]string{}
 		}
-		return merge(p.Config, f.changes)
+		return merge(p.Config, f.changes, f.unset)
 	})
 }
 
@@ -249,20 +251,20 @@ func changeServer(a *App, args []string, f configFlags) error {
 		return err
 	}
 	config := texts(full.Config)
-	if err := merge(config, f.changes); err != nil {
+	if err := merge(config, f.changes, f.unset); err != nil {
 		return err
 	}
 	return o.server.Apply(a.ctx, put, "/1.0", serverConfig{config}, "")
 }
 
-// merge applies changes to config; an empty value removes a key that must be there.
-func merge(config, changes map[string]string) error {
+// merge applies changes to config; an empty value removes a key, which must be there if that was asked for by the word unset.
+func merge(config, changes map[string]string, unset bool) error {
 	for key, value := range changes {
 		if value != "" {
 			config[key] = value
 			continue
 		}
-		if _, ok := config[key]; !ok {
+		if _, ok := config[key]; !ok && unset {
 			return fmt.Errorf("Can't unset key '%s', it's not currently set", key)
 		}
 		delete(config, key)
