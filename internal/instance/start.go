@@ -81,6 +81,9 @@ func (l *launch) prepare(ctx context.Context, key string) error {
 			return fmt.Errorf("clean up after the last run: %w", err)
 		}
 	}
+	if rootDevice(v.devices) == "" {
+		return errNoRoot()
+	}
 	l.volatile = hwaddrs(v)
 	l.v = v.withVolatile(l.volatile)
 	if l.devices, err = l.s.build(ctx, l.v); err != nil {

@@ -68,9 +68,13 @@ func (s *Service) look(ctx context.Context, v view, f Fields) api.InstanceState 
 // disk is the usage of the root disk, where it can be known.
 func (s *Service) disk(ctx context.Context, v view) map[string]api.InstanceStateDisk {
 	disks := map[string]api.InstanceStateDisk{}
+	root := rootDevice(v.devices)
+	if root == "" {
+		return disks
+	}
 	used, total, err := s.d.Volumes.VolumeUsage(ctx, v.Pool, s.volume(v))
 	if err == nil {
-		disks[rootDevice(v.devices)] = api.InstanceStateDisk{Usage: used, Total: total}
+		disks[root] = api.InstanceStateDisk{Usage: used, Total: total}
 	} else if !errs.Is(err, errs.Unsupported) {
 		slog.Debug("Could not read the usage of a root disk", "instance", v.key(), "err", err)
 	}

@@ -64,7 +64,11 @@ func TestUpdateRefusals(t *testing.T) {
 	}{
 		"unknown key":     {func(p *api.InstancePut) { p.Config["bogus"] = "1" }, "bogus"},
 		"unknown profile": {func(p *api.InstancePut) { p.Profiles = []string{"nope"} }, "nope"},
-		"no root":         {func(p *api.InstancePut) { p.Profiles = nil }, "root disk"},
+		"no root":         {func(p *api.InstancePut) { p.Profiles, p.Devices = nil, map[string]map[string]string{"eth9": {"type": "nic", "network": "net"}} }, "root disk"},
+		"two roots": {func(p *api.InstancePut) {
+			p.Devices["again"] = map[string]string{"type": "disk", "path": "/", "pool": "pool"}
+		}, "again"},
+		"gone under it": {func(p *api.InstancePut) { p.Profiles = nil }, "stop it first"},
 		"other pool": {func(p *api.InstancePut) {
 			p.Devices["root"] = map[string]string{"type": "disk", "path": "/", "pool": "other"}
 		}, "other"},
@@ -84,6 +88,28 @@ func TestUpdateRefusals(t *testing.T) {
 		t.Error("changed all the same")
 	}
 	is(t, "PATCH restore", w.edit(t, "c1", true, func(p *api.InstancePut) { p.Restore = "snap0" }), errs.Invalid, "restore")
+}
+
+// TestWithoutDevices: an instance may lose all profiles to get others, but does not start meanwhile.
+func TestWithoutDevices(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	if err := w.state(t, "c1", "stop", 0); err != nil {
+		t.Fatal(err)
+	}
+	profiles := w.get(t, "c1").Profiles
+	if err := w.edit(t, "c1", false, func(p *api.InstancePut) { p.Profiles = nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.state(t, "c1", "start", 0); err == nil || !strings.Contains(err.Error(), "root disk") {
+		t.Error("start:", err)
+	}
+	if err := w.edit(t, "c1", false, func(p *api.InstancePut) { p.Profiles = profiles }); err != nil {
+		t.Error(err)
+	}
+	if err := w.state(t, "c1", "start", 0); err != nil {
+		t.Error(err)
+	}
 }
 
 func tag(t *testing.T, v any) string {

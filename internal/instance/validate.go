@@ -55,11 +55,29 @@ func (s *Service) checkView(ctx context.Context, v view) error {
 	if err := s.checkLocal(v.Record); err != nil {
 		return err
 	}
-	if rootDevice(v.devices) == "" {
-		return errNoRoot()
+	if err := checkRoot(v.devices); err != nil {
+		return err
 	}
 	_, err := s.build(ctx, v)
 	return err
+}
+
+// checkRoot fails with Invalid unless devices have one root disk. There may be none where there are no devices at all: so an
+// instance can lose all its profiles, and get others.
+func checkRoot(devices Devices) error {
+	var roots []string
+	for _, name := range slices.Sorted(maps.Keys(devices)) {
+		if isRoot(devices[name]) {
+			roots = append(roots, name)
+		}
+	}
+	switch {
+	case len(roots) == 0 && len(devices) > 0:
+		return errNoRoot()
+	case len(roots) > 1:
+		return errs.Newf(errs.Invalid, "devices %q are all root disks: leave the path / to one of them", roots)
+	}
+	return nil
 }
 
 func errNoRoot() error {
@@ -100,6 +118,9 @@ func admit(tx store.Tx, r Record, p profile.Record) error {
 	}
 	oldConfig, oldDevices := profile.Expand(before, r.Config, r.Devices)
 	config, devices := profile.Expand(after, r.Config, r.Devices)
+	if rootDevice(oldDevices) != "" && rootDevice(devices) == "" {
+		return errNoRoot()
+	}
 	return errors.Join(
 		checkFixed(r, config, devices),
 		checkRunning(r, view{Record: r, config: oldConfig, devices: oldDevices}, view{Record: r, config: config, devices: devices}))
@@ -108,10 +129,11 @@ func admit(tx store.Tx, r Record, p profile.Record) error {
 // checkFixed refuses changes of what is decided when an instance is made.
 func checkFixed(r Record, config map[string]string, devices Devices) error {
 	root := rootDevice(devices)
+	if err := checkRoot(devices); err != nil {
+		return err
+	}
 	switch {
-	case root == "":
-		return errNoRoot()
-	case r.Pool != "" && devices[root]["pool"] != r.Pool:
+	case r.Pool != "" && root != "" && devices[root]["pool"] != r.Pool:
 		return errs.Newf(errs.Invalid, "the root disk is in pool %q: it cannot be moved to pool %q by changing the configuration", r.Pool, devices[root]["pool"])
 	case Keys.Bool(config, "security.privileged") != r.Privileged:
 		return errs.Newf(errs.Invalid, "security.privileged of an existing instance cannot be changed by this server yet: create a new instance")
