@@ -215,9 +215,11 @@ func (a *App) close(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	for i := len(a.closers) - 1; i >= 0; i-- {
+		begun := time.Now()
 		if e := a.closers[i].fn(ctx); e != nil {
 			err = errors.Join(err, fmt.Errorf("close %s: %w", a.closers[i].what, e))
 		}
+		slog.Debug("Closed", "what", a.closers[i].what, "took", time.Since(begun))
 	}
 	a.closers = nil
 	return err

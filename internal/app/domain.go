@@ -49,7 +49,8 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.server = &server.Service{Store: a.store, Project: d.projects.Check}
 	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks")})
 	d.images = image.New(image.Deps{Store: a.store, Dir: a.dir.join("images"), Tmp: a.dir.join("tmp")})
-	d.pools = storage.New(storage.Deps{Store: a.store, Drivers: d.backends.Storage, Dir: a.dir.join("storage-pools"), Unpack: d.images.Unpack})
+	d.pools = storage.New(storage.Deps{Store: a.store, Drivers: d.backends.Storage, Dir: a.dir.join("storage-pools"),
+		Location: standalone, Unpack: d.images.Unpack, Kept: d.images.Kept})
 	d.images.Use(d.pools)
 	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"os"
-	"slices"
 
 	"lxd/api"
 	"lxd/internal/driver/all"
@@ -41,26 +40,9 @@ func (a *App) facts() server.Facts {
 	if info, err := d.backends.Machine.Probe(context.Background()); err == nil {
 		f.DriverVersion = info.Version
 	}
-	for _, s := range d.backends.Storage {
-		f.StorageDrivers = append(f.StorageDrivers, api.ServerStorageDriverInfo{Name: s.Name(), Version: driverVersion})
-	}
-	f.StorageInUse = d.storageInUse
+	f.StorageDrivers, f.StorageInUse = d.pools.Supported(), d.pools.InUse
 	return f
 }
-
-// storageInUse names the drivers of the pools that there are.
-func (d *domain) storageInUse(ctx context.Context) (names, versions []string, err error) {
-	pools, err := d.pools.ListPools(ctx)
-	for _, p := range pools {
-		if !slices.Contains(names, p.Driver) {
-			names, versions = append(names, p.Driver), append(versions, driverVersion)
-		}
-	}
-	return names, versions, err
-}
-
-// driverVersion is what storage drivers say of themselves; they have no programs of others behind them.
-const driverVersion = "1"
 
 // tables is the configuration keys of every entity.
 func tables(b all.Set) endpoint.Tables {

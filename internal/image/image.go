@@ -123,7 +123,9 @@ func find(tx store.Tx, owner, prefix string) (found Record, err error) {
 	return found, errs.Newf(errs.Invalid, "%d images have a fingerprint that begins with %q: give more digits", n, prefix)
 }
 
-// kept tells whether any project has the image.
+// Kept tells whether any project has the image.
+func (s *Service) Kept(tx store.Tx, fingerprint string) (bool, error) { return kept(tx, fingerprint) }
+
 func kept(tx store.Tx, fingerprint string) (bool, error) {
 	for r, err := range Collection.All(tx, "") {
 		if err != nil || r.Fingerprint == fingerprint {

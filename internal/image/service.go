@@ -175,17 +175,16 @@ func checkProfiles(tx store.Tx, proj string, names []string) error {
 	return nil
 }
 
-// usedPace is how exact the time of the last use is, so that a series of launches does not write once each.
+// usedPace is how exact the time of the last use is, so that a series of launches does not make each other wait.
 const usedPace = time.Minute
 
-// Used notes that an instance was made from an image; one that is gone is no error.
-func (s *Service) Used(ctx context.Context, proj, fingerprint string) error {
-	now := time.Now().UTC()
-	return s.update(ctx, proj, func(tx store.Tx, owner string) error {
+// Used notes within tx that an instance was made from an image at that time; an image that is gone is no error.
+func (s *Service) Used(tx store.Tx, proj, fingerprint string, at time.Time) error {
+	return owned(proj, func(tx store.Tx, owner string) error {
 		key := Key(owner, fingerprint)
-		if r, err := Collection.Get(tx, key); err != nil || now.Sub(r.LastUsedAt) < usedPace {
-			return nil
+		if r, err := Collection.Get(tx, key); err != nil || at.Sub(r.LastUsedAt) < usedPace {
+			return nil //nolint:nilerr // the image may go while instances are made from it
 		}
-		return Collection.Modify(tx, key, func(r *Record) error { r.LastUsedAt = now; return nil })
-	})
+		return Collection.Modify(tx, key, func(r *Record) error { r.LastUsedAt = at; return nil })
+	})(tx)
 }

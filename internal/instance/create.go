@@ -228,7 +228,11 @@ func (c *creation) record(ctx context.Context) error {
 	if err := c.s.checkView(ctx, c.v); err != nil {
 		return err
 	}
-	c.r.Pool = c.v.devices[rootDevice(c.v.devices)]["pool"]
+	root := rootDevice(c.v.devices)
+	if root == "" {
+		return errNoRoot()
+	}
+	c.r.Pool = c.v.devices[root]["pool"]
 	if c.r.Pool == "" {
 		return errs.Newf(errs.Invalid, "the root disk names no storage pool: set its pool")
 	}
@@ -305,6 +309,9 @@ func (c *creation) ready(ctx context.Context, t *op.Task) error {
 			r.Making = false
 			return nil
 		})
+		if err == nil && c.fingerprint != "" {
+			err = c.s.d.Images.Used(tx, c.r.Project, c.fingerprint, c.r.CreatedAt)
+		}
 		if err != nil || c.start {
 			return err
 		}

@@ -324,6 +324,8 @@ func (images) Resolve(_ context.Context, _, ref string) (img api.Image, err erro
 	return img, nil
 }
 
+func (images) Used(store.Tx, string, string, time.Time) error { return nil }
+
 type named struct{ Name string }
 
 // world is a daemon over a host and a store.

@@ -78,11 +78,25 @@ func (s *Service) unpack(ctx context.Context, pool, fingerprint string, show fun
 	}
 	r := VolumeRecord{Pool: pool, Type: ImageVolume, Project: project.Default, Name: fingerprint, ContentType: "filesystem",
 		Location: s.d.Location, CreatedAt: s.d.Now()}
-	err = s.d.Store.Update(ctx, func(tx store.Tx) error { return insertVolume(tx, r) })
+	err = s.d.Store.Update(ctx, func(tx store.Tx) error { return s.insertImage(tx, r) })
 	if err != nil {
 		return errors.Join(err, p.Delete(context.WithoutCancel(ctx), v))
 	}
 	return nil
+}
+
+// insertImage writes the record of an image's volume unless the image was deleted meanwhile: nothing would remove it then.
+func (s *Service) insertImage(tx store.Tx, r VolumeRecord) error {
+	if s.d.Kept != nil {
+		kept, err := s.d.Kept(tx, r.Name)
+		if err != nil {
+			return err
+		}
+		if !kept {
+			return errs.Newf(errs.NotFound, "image %s was deleted while it was unpacked", r.Name)
+		}
+	}
+	return insertVolume(tx, r)
 }
 
 // DeleteImage removes the image's volume from all pools. What was cloned from it is not harmed.

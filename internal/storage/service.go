@@ -26,6 +26,8 @@ type Deps struct {
 	Location string
 	// Unpack writes the content of an image below root: metadata.yaml, templates/ and rootfs/.
 	Unpack func(ctx context.Context, fingerprint, root string, progress func(string)) error
+	// Kept tells, within a transaction, whether there is still an image of that fingerprint; nil means that there always is.
+	Kept func(tx store.Tx, fingerprint string) (bool, error)
 	// Now is the clock; nil is the real one.
 	Now func() time.Time
 }

@@ -44,6 +44,8 @@ type world struct {
 	unpacks atomic.Int64
 	// unpack, if set, replaces what the unpacking of an image does.
 	unpack func(ctx context.Context, root string, progress func(string)) error
+	// gone says that images are not there any more.
+	gone bool
 }
 
 func newWorld(t *testing.T) *world {
@@ -69,7 +71,8 @@ func (w *world) restart(t *testing.T) {
 	t.Helper()
 	w.svc = storage.New(storage.Deps{
 		Store: w.st, Drivers: []storage.Driver{w.driver}, Dir: w.dir, Location: "none",
-		Now: func() time.Time { return time.Unix(1, 0) },
+		Now:  func() time.Time { return time.Unix(1, 0) },
+		Kept: func(store.Tx, string) (bool, error) { return !w.gone, nil },
 		Unpack: func(ctx context.Context, fp, root string, progress func(string)) error {
 			w.unpacks.Add(1)
 			if w.unpack != nil {
@@ -343,6 +346,24 @@ func TestImageIsUnpackedOnce(t *testing.T) {
 	must(t, w.svc.EnsureImage(t.Context(), nil, "p", "fp"))
 	if n := w.unpacks.Load(); n != 2 {
 		t.Errorf("unpacked %d times", n)
+	}
+}
+
+// TestImageDeletedWhileItIsUnpacked: nothing of it stays, since nothing would remove it.
+func TestImageDeletedWhileItIsUnpacked(t *testing.T) {
+	w := newWorld(t)
+	w.pool(t, "p")
+	w.gone = true
+	if err := w.svc.EnsureImage(t.Context(), nil, "p", "fp"); !errs.Is(err, errs.NotFound) {
+		t.Error(err)
+	}
+	w.gone = false
+	if vols, err := w.svc.ListVolumes(t.Context(), "p", "default", "", true); len(vols) > 0 || err != nil {
+		t.Error(vols, err)
+	}
+	must(t, w.svc.EnsureImage(t.Context(), nil, "p", "fp"))
+	if n := w.unpacks.Load(); n != 2 {
+		t.Errorf("unpacked %d times: the volume had stayed", n)
 	}
 }
 
