@@ -38,6 +38,8 @@ func (noImages) Resolve(_ context.Context, _, ref string) (api.Image, error) {
 	return api.Image{}, errs.Newf(errs.NotFound, "image %q not found", ref)
 }
 
+func (noImages) Used(store.Tx, string, string, time.Time) error { return nil }
+
 // newInstanceWorld serves projects, profiles and instances, on fakes, with a pool "tank" in the default profile.
 func newInstanceWorld(t *testing.T) *world {
 	t.Helper()
