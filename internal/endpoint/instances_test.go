@@ -272,7 +272,7 @@ func TestExec(t *testing.T) {
 	if o, _ := run(`{"command":["sh","-c","exit 7"],"wait-for-websocket":true}`); o.Metadata["return"] != float64(7) {
 		t.Errorf("%+v", o)
 	}
-	if o, _ := run(`{"command":["nonsense"],"wait-for-websocket":true}`); o.Metadata["return"] != float64(127) {
+	if o, _ := run(`{"command":["nonsense"],"wait-for-websocket":true}`); o.Err != "Command not found" {
 		t.Errorf("%+v", o)
 	}
 	_, env := run(`{"command":["env"],"wait-for-websocket":true,"environment":{"TERM":"xterm","X":"y"}}`)

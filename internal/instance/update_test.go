@@ -64,7 +64,9 @@ func TestUpdateRefusals(t *testing.T) {
 	}{
 		"unknown key":     {func(p *api.InstancePut) { p.Config["bogus"] = "1" }, "bogus"},
 		"unknown profile": {func(p *api.InstancePut) { p.Profiles = []string{"nope"} }, "nope"},
-		"no root":         {func(p *api.InstancePut) { p.Profiles, p.Devices = nil, map[string]map[string]string{"eth9": {"type": "nic", "network": "net"}} }, "root disk"},
+		"no root": {func(p *api.InstancePut) {
+			p.Profiles, p.Devices = nil, map[string]map[string]string{"eth9": {"type": "nic", "network": "net"}}
+		}, "root disk"},
 		"two roots": {func(p *api.InstancePut) {
 			p.Devices["again"] = map[string]string{"type": "disk", "path": "/", "pool": "pool"}
 		}, "again"},
