@@ -83,7 +83,6 @@ func TestDebiansClient(t *testing.T) {
 	contains(must("storage", "show", "default"), "driver: dir")
 	contains(must("storage", "info", "default"), "name: default")
 	contains(must("storage", "volume", "list", "default"), "c1")
-	contains(must("info", "--resources"), "Memory:")
 	contains(must("operation", "list"), "")
 	contains(must("query", "/1.0"), "api_extensions")
 	contains(must("project", "list"), "default")
