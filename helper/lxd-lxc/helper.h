@@ -11,6 +11,7 @@ int cmd_start(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_seccomp(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_version(int argc, char **argv);
 
 /* fail prints one line to stderr, with errno's text when err is not 0, and returns 1. */
 int fail(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));

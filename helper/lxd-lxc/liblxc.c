@@ -25,16 +25,37 @@ enum { console_socket = 3 };
 /* Where the monitor notes that the container asked to be started again. */
 static char exit_note[PATH_MAX];
 
+static void *liblxc(void)
+{
+	void *lib = dlopen("liblxc.so.1", RTLD_LAZY | RTLD_GLOBAL);
+
+	if (!lib)
+		fail(0, "cannot load liblxc: %s; install the package liblxc1", dlerror());
+	return lib;
+}
+
+int cmd_version(int argc, char **argv)
+{
+	const char *(*version)(void);
+	void *lib = liblxc();
+
+	(void)argc, (void)argv;
+	if (!lib)
+		return 1;
+	*(void **)&version = dlsym(lib, "lxc_get_version");
+	if (!version)
+		return fail(0, "this liblxc does not tell its version");
+	return puts(version()) < 0;
+}
+
 static struct lxc_container *container(const char *name, const char *path)
 {
 	struct lxc_container *(*make)(const char *, const char *);
 	struct lxc_container *c;
-	void *lib = dlopen("liblxc.so.1", RTLD_LAZY | RTLD_GLOBAL);
+	void *lib = liblxc();
 
-	if (!lib) {
-		fail(0, "cannot load liblxc: %s; install the package liblxc1", dlerror());
+	if (!lib)
 		return NULL;
-	}
 	*(void **)&make = dlsym(lib, "lxc_container_new");
 	c = make ? make(name, path) : NULL;
 	if (!c)

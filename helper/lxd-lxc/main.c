@@ -6,6 +6,7 @@
  *   lxd-lxc exec [LABEL]                 runs a program in a container (request on descriptor 5, see exec.c)
  *   lxd-lxc console NAME LXCPATH         sends the console's descriptors over the socket that is descriptor 3
  *   lxd-lxc seccomp POLICY OUT           compiles a liblxc policy file to the kernel's filter program
+ *   lxd-lxc version                      prints the version of liblxc
  */
 #include "helper.h"
 
@@ -108,6 +109,7 @@ static const struct command {
 	{"start", cmd_start, 3, 3, "NAME LXCPATH CONFIG"},
 	{"console", cmd_console, 2, 2, "NAME LXCPATH"},
 	{"seccomp", cmd_seccomp, 2, 2, "POLICY OUT"},
+	{"version", cmd_version, 0, 0, ""},
 	{0},
 };
 

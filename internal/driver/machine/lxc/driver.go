@@ -68,12 +68,16 @@ func (d *Driver) Close() error { return d.helper.Close() }
 func (d *Driver) Name() string { return "lxc" }
 
 // Probe says what containers can do here.
-func (d *Driver) Probe(context.Context) (machine.Info, error) {
+func (d *Driver) Probe(ctx context.Context) (machine.Info, error) {
+	version, err := run.Output(ctx, run.Call{Path: d.program(), Args: []string{"version"}})
+	if err != nil {
+		return machine.Info{}, errs.Newf(errs.Unavailable, "ask liblxc for its version: %w", err)
+	}
 	features := map[string]bool{"lxcfs": d.lxcfsDir() != "", "cgroup2": d.tree.Version("memory") == 2}
 	for _, c := range []string{"memory", "cpu", "cpuset", "pids", "freezer", "devices", "blkio"} {
 		features["cgroup_"+c] = d.tree.Version(c) > 0
 	}
-	return machine.Info{Version: "1", Features: features}, nil
+	return machine.Info{Version: strings.TrimSpace(string(version)), Features: features}, nil
 }
 
 // Start runs p.
