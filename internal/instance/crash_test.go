@@ -250,6 +250,28 @@ func TestHalfRemoved(t *testing.T) {
 	w.clean(t)
 }
 
+// A pool that is away keeps its volumes: the instance stays too, as it is.
+func TestRemovalWithoutThePool(t *testing.T) {
+	w := newWorld(t)
+	if err := w.create(t, request("c1")); err != nil {
+		t.Fatal(err)
+	}
+	w.fails(t, "volume delete", errs.Newf(errs.Unavailable, "the pool is away"))
+	is(t, "delete", w.remove(t, "c1", false), errs.Unavailable, "away")
+	w.heal("volume delete")
+	w.daemon(t)
+	if err := w.svc.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.state(t, "c1", "start", 0); err != nil {
+		t.Error(err)
+	}
+	if err := w.remove(t, "c1", true); err != nil {
+		t.Error(err)
+	}
+	w.clean(t)
+}
+
 // Many create, start, stop and delete the same few names at once: every answer is a success or a clear refusal, and nothing is
 // left in the end.
 func TestConcurrent(t *testing.T) {

@@ -75,8 +75,9 @@ func (s *Service) destroy(ctx context.Context, t *op.Task, key string) error {
 		do   func(context.Context) error
 	}{
 		{"volume", func(ctx context.Context) error {
-			begun = true
-			return s.dropVolume(ctx, v)
+			err := s.dropVolume(ctx, v)
+			begun = !errs.Is(err, errs.Unavailable) // a pool that is not there now still has all of the volume
+			return err
 		}},
 		{"files", func(context.Context) error { return s.dropFiles(v.Record) }},
 		{"record", func(ctx context.Context) error { return s.forget(ctx, v, t.EndJournal) }},

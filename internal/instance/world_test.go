@@ -76,9 +76,13 @@ func (h *host) left() (all []string) {
 }
 
 func (h *host) failing(t *testing.T, name string) {
+	h.fails(t, name, errors.New(name+" is to fail"))
+}
+
+func (h *host) fails(t *testing.T, name string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.fail[name] = errors.New(name + " is to fail")
+	h.fail[name] = err
 	t.Cleanup(func() { h.heal(name) })
 }
 
