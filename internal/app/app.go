@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -192,10 +193,25 @@ func (a *App) Shutdown(ctx context.Context, force bool) (exit func(), err error)
 		cancel()
 		a.ops.Close(canceled)
 	} else {
-		a.ops.Close(ctx)
+		a.drain(ctx)
 	}
 	err = a.domain.bringDown(ctx)
 	return func() { a.endOnce.Do(func() { close(a.ended) }) }, err
+}
+
+// drain lets operations end by themselves for as long as core.shutdown_timeout says, and then cancels them.
+func (a *App) drain(ctx context.Context) {
+	minutes := 0
+	text, err := a.domain.server.Get(ctx, "core.shutdown_timeout")
+	if err == nil {
+		minutes, err = strconv.Atoi(text)
+	}
+	if err != nil {
+		slog.Error("Running operations are cancelled: core.shutdown_timeout cannot be read", "err", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(minutes)*time.Minute)
+	defer cancel()
+	a.ops.Close(ctx)
 }
 
 // Done is closed once Shutdown has stopped everything and was answered.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -79,11 +80,20 @@ func (a *App) bringUp(ctx context.Context) error {
 		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }},
 		{"storage pools", d.pools.Start}, {"networks", d.networks.StartAll},
-		{"operations", a.ops.Recover}, {"instances", d.instances.Boot},
+		{"operations", a.recoverOps}, {"instances", d.instances.Boot},
 	} {
 		if err := step.fn(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
+	}
+	return nil
+}
+
+// recoverOps deals with what a crash cut short. What cannot be dealt with now keeps its journal: that is no reason not to serve,
+// since it takes a running daemon to mend it.
+func (a *App) recoverOps(ctx context.Context) error {
+	if err := a.ops.Recover(ctx); err != nil {
+		slog.Error("Operations that were cut short could not be recovered: mend the cause and restart the daemon", "err", err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,8 +57,8 @@ func New(d Deps) *Service {
 	return &Service{d: d, open: map[string]*openPool{}}
 }
 
-// Start opens all pools. What a crash left half made or half deleted is removed. A pool that cannot be opened is no error: what uses it
-// fails with Unavailable.
+// Start opens all pools. What a crash left half made or half deleted is removed. A pool for which that does not work is no error but is
+// logged: what uses it fails with Unavailable.
 func (s *Service) Start(ctx context.Context) error {
 	var all []PoolRecord
 	err := s.d.Store.View(ctx, func(tx store.Tx) error {
@@ -70,18 +71,19 @@ func (s *Service) Start(ctx context.Context) error {
 		return nil
 	})
 	for _, r := range all {
-		if err != nil {
-			return err
-		}
-		switch {
-		case r.Status == pending, r.Deleting:
-			err = s.destroy(ctx, r)
-		default:
-			s.openPool(ctx, r)
-			err = s.reconcile(ctx, r.Name)
+		if err := s.takeUp(ctx, r); err != nil {
+			slog.Error("A storage pool is not as it should be: mend the cause and restart the daemon", "pool", r.Name, "err", err)
 		}
 	}
 	return err
+}
+
+// takeUp opens one pool, or finishes its removal.
+func (s *Service) takeUp(ctx context.Context, r PoolRecord) error {
+	if r.Status == pending || r.Deleting {
+		return s.destroy(ctx, r)
+	}
+	return errors.Join(s.openPool(ctx, r), s.reconcile(ctx, r.Name))
 }
 
 // Close lets go of all pools; volumes in use stay.

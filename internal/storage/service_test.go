@@ -189,6 +189,18 @@ func TestPoolThatDoesNotOpen(t *testing.T) {
 	if p, _, err := w.svc.GetPool(t.Context(), "p"); err != nil || p.Status != "Unavailable" {
 		t.Errorf("%s, %v", p.Status, err)
 	}
+	must(t, w.st.Update(t.Context(), func(tx store.Tx) error {
+		return storage.Pools.Modify(tx, "p", func(r *storage.PoolRecord) error { r.Driver = "unheard of"; return nil })
+	}))
+	w.restart(t) // the others are to be had all the same
+	must(t, w.st.Update(t.Context(), func(tx store.Tx) error {
+		return storage.Pools.Modify(tx, "p", func(r *storage.PoolRecord) error { r.Driver, r.Deleting = "unheard of", true; return nil })
+	}))
+	w.restart(t)
+	must(t, w.st.Update(t.Context(), func(tx store.Tx) error {
+		return storage.Pools.Modify(tx, "p", func(r *storage.PoolRecord) error { r.Driver, r.Deleting = "dir", false; return nil })
+	}))
+	w.restart(t)
 	_, err := w.svc.Mount(t.Context(), "p", instance("c1"))
 	wants(t, err, errs.Unavailable, "disk gone")
 }
