@@ -32,6 +32,14 @@ type Volume struct {
 	// Source is the name of the image volume that the volume was cloned from, if it still depends on it. Pools report it; what callers
 	// set is ignored.
 	Source string
+	// Snapshot names the snapshot of the volume that is meant; "" is the volume itself. Only pools that are a Snapshotter have any.
+	Snapshot string
+}
+
+// At is the snapshot of v of that name.
+func (v Volume) At(snapshot string) Volume {
+	v.Snapshot = snapshot
+	return v
 }
 
 // IDRange maps Size ids from Inside to Host.
@@ -102,6 +110,26 @@ type Inoder interface {
 type Cloner interface {
 	// Clone makes to from from. On failure nothing is left. It reports whether to goes on depending on from.
 	Clone(ctx context.Context, from, to Volume) (dependent bool, err error)
+}
+
+// Snapshotter keeps what a volume holds. Where it takes a Volume, Pool takes one with Snapshot set: Mount shows it read-only, Delete removes
+// it, and deleting a volume deletes its snapshots. A Cloner clones from a snapshot, and to one: both need the volume that it belongs to.
+type Snapshotter interface {
+	// Snapshot keeps the content of the volume as v.Snapshot. It fails with Conflict if that exists; on failure, and after a crash, nothing
+	// is left. The volume may be in use: what is being written at the time is the caller's business.
+	Snapshot(ctx context.Context, v Volume) error
+	// Restore gives the volume, which must not be in use, the content of v.Snapshot: all of it or, on failure or after a crash, nothing.
+	// Snapshots stay. It unmounts the volume.
+	Restore(ctx context.Context, v Volume) error
+	// Snapshots lists the names of v's snapshots in order.
+	Snapshots(ctx context.Context, v Volume) ([]string, error)
+}
+
+// Renamer gives volumes and snapshots new names.
+type Renamer interface {
+	// Rename calls from to: a volume, which must not be in use and takes its snapshots along, or a snapshot of the same volume. One that
+	// is called to already, with no from left, is no error; if both are there it fails with Conflict.
+	Rename(ctx context.Context, from, to Volume) error
 }
 
 // Resizer sets a volume's quota. Where the file system has none to set it returns nil and the size stays a wish.

@@ -39,16 +39,24 @@ func (s *Service) CreateFilled(ctx context.Context, pool string, v Volume, fill 
 	return s.make(ctx, pool, v, func(p Pool) error { return p.Create(ctx, v, fill) })
 }
 
-// Copy makes to as a copy of from, in the same pool.
+// Copy makes to as a copy of from, in the same pool. Either may be a snapshot.
 func (s *Service) Copy(ctx context.Context, pool string, from, to Volume) error {
-	return s.make(ctx, pool, to, func(p Pool) error {
+	effect := func(p Pool) error {
 		c, ok := p.(Cloner)
 		if !ok {
 			return errs.Newf(errs.Unsupported, "storage pool %q cannot copy volumes", pool)
 		}
 		_, err := c.Clone(ctx, from, to)
 		return err
-	})
+	}
+	if to.Snapshot == "" {
+		return s.make(ctx, pool, to, effect)
+	}
+	p, err := s.pool(ctx, pool)
+	if err != nil {
+		return err
+	}
+	return effect(p)
 }
 
 // make writes the record, then has the volume made; if that fails the record goes again.
@@ -85,7 +93,7 @@ func (s *Service) forget(ctx context.Context, r VolumeRecord) error {
 	return s.d.Store.Update(ctx, func(tx store.Tx) error { return Volumes.Delete(tx, Volumes.Key(r)) })
 }
 
-// Delete removes v and its record, in whatever state either is; a missing one, or a missing pool, is no error.
+// Delete removes v and its record, and its snapshots, in whatever state either is; a missing one, or a missing pool, is no error.
 func (s *Service) Delete(ctx context.Context, pool string, v Volume) error {
 	p, err := s.pool(ctx, pool)
 	if errs.Is(err, errs.NotFound) {
@@ -94,7 +102,7 @@ func (s *Service) Delete(ctx context.Context, pool string, v Volume) error {
 	if err != nil {
 		return err
 	}
-	if err := p.Delete(ctx, v); err != nil {
+	if err := p.Delete(ctx, v); err != nil || v.Snapshot != "" {
 		return err
 	}
 	return s.forget(ctx, VolumeRecord{Pool: pool, Type: v.Type, Project: cmp.Or(v.Project, project.Default), Name: v.Name})

@@ -42,6 +42,11 @@ func (t *Tree) Map(userns *os.File) error {
 	return t.set(unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns.Fd())}, "map the owners of")
 }
 
+// ReadOnly lets nobody write through the tree.
+func (t *Tree) ReadOnly() error {
+	return t.set(unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, "make read-only")
+}
+
 func (t *Tree) set(a unix.MountAttr, what string) error {
 	err := unix.MountSetattr(t.fd, "", unix.AT_EMPTY_PATH, &a)
 	if err != nil {

@@ -21,6 +21,9 @@ func (p *pool) Clone(ctx context.Context, from, to storage.Volume) (dependent bo
 	if err != nil {
 		return false, err
 	}
+	if err := p.identify(to); err != nil {
+		return false, err
+	}
 	path, err := p.path(to)
 	if err != nil {
 		return false, err

@@ -52,7 +52,9 @@ func churn(at string) error {
 		_, flat := p.Mount(ctx, v)
 		again := instance("again")
 		_, copied := p.(storage.Cloner).Clone(ctx, v, again)
-		if err := errors.Join(cloned, mounted, unmounted, moved, flat, copied, p.Delete(ctx, v), p.Delete(ctx, again)); err != nil {
+		s, r := p.(storage.Snapshotter), p.(storage.Renamer)
+		kept := errors.Join(s.Snapshot(ctx, v.At("s0")), s.Restore(ctx, v.At("s0")), r.Rename(ctx, v, instance("other")), r.Rename(ctx, instance("other"), v))
+		if err := errors.Join(cloned, mounted, unmounted, moved, flat, copied, kept, p.Delete(ctx, v), p.Delete(ctx, again)); err != nil {
 			return err
 		}
 	}
@@ -127,7 +129,7 @@ func (b *bed) clean(t *testing.T, when string) {
 	if err := b.Close(); err != nil {
 		t.Errorf("%s: %v", when, err)
 	}
-	for _, f := range []string{".tmp", ".trash", "containers"} {
+	for _, f := range []string{".tmp", ".trash", ".snapshots", "containers"} {
 		if l, _ := os.ReadDir(filepath.Join(b.dir, f)); len(l) != 0 {
 			t.Errorf("%s: left in %s: %v", when, f, l)
 		}

@@ -63,6 +63,9 @@ func (p *pool) revive(path string, v storage.Volume) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if !s.Hidden && v.Snapshot != "" {
+		return false, errs.Newf(errs.Conflict, "snapshot %q of volume %q already exists in the storage pool", v.Snapshot, v.Name)
+	}
 	if !s.Hidden {
 		return false, errs.Newf(errs.Conflict, "volume %q of type %q already exists in the storage pool", v.Name, v.Type)
 	}
@@ -71,7 +74,17 @@ func (p *pool) revive(path string, v storage.Volume) (bool, error) {
 }
 
 // build has the volume's folder made out of sight and then moves it to path.
-func (p *pool) build(path string, v storage.Volume, fill func(stage string) (state, error)) (err error) {
+func (p *pool) build(path string, v storage.Volume, fill func(stage string) (state, error)) error {
+	return p.stage(v, fill, func(stage string) error {
+		if err := unix.Renameat2(unix.AT_FDCWD, stage, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE); err != nil {
+			return fmt.Errorf("move the new volume to %s: %w", path, err)
+		}
+		return nil
+	})
+}
+
+// stage has a volume's folder made out of sight and then put into its place.
+func (p *pool) stage(v storage.Volume, fill func(stage string) (state, error), place func(stage string) error) (err error) {
 	stage, err := os.MkdirTemp(filepath.Join(p.dir, tmp), "new-")
 	if err != nil {
 		return diskFull(err)
@@ -88,13 +101,14 @@ func (p *pool) build(path string, v storage.Volume, fill func(stage string) (sta
 	if err := s.write(stage); err != nil {
 		return err
 	}
-	if err := guard(stage, v.Type, v.IDMap); err != nil {
+	owner := v.IDMap
+	if v.Snapshot != "" {
+		owner = nil // no machine uses it
+	}
+	if err := guard(stage, v.Type, owner); err != nil {
 		return err
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, stage, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE); err != nil {
-		return fmt.Errorf("move the new volume to %s: %w", path, err)
-	}
-	return nil
+	return place(stage)
 }
 
 // settle checks what fill left behind: it may have come from anywhere.

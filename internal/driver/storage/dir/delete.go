@@ -8,45 +8,66 @@ import (
 	"path/filepath"
 	"strings"
 
+	"lxd/internal/errs"
 	"lxd/internal/host/fs"
 	"lxd/internal/host/mount"
 	"lxd/internal/storage"
 )
 
-// Delete removes v, in whatever state it is.
+// Delete removes v, in whatever state it is, and its snapshots.
 func (p *pool) Delete(ctx context.Context, v storage.Volume) error {
 	path, err := p.path(v)
+	if v.Snapshot != "" && errs.Is(err, errs.NotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	free, err := p.delete(ctx, path, v)
-	if err != nil || free == "" {
-		return err
-	}
-	return p.dropHidden(ctx, free)
+	return errors.Join(err, p.dropAll(ctx, free))
 }
 
-// delete moves the volume's folder away; free names the image that it does not depend on any more.
-func (p *pool) delete(ctx context.Context, path string, v storage.Volume) (free string, err error) {
+// dropAll removes those of the images that were deleted and that nothing depends on any more.
+func (p *pool) dropAll(ctx context.Context, images []string) (err error) {
+	seen := map[string]bool{"": true}
+	for _, i := range images {
+		if !seen[i] {
+			seen[i] = true
+			err = errors.Join(err, p.dropHidden(ctx, i))
+		}
+	}
+	return err
+}
+
+// delete moves the volume's folder away; free names the images that it does not depend on any more.
+func (p *pool) delete(ctx context.Context, path string, v storage.Volume) (free []string, err error) {
 	defer p.locks.write(path)()
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
-		return "", nil
+		return nil, nil
 	}
 	s, stateErr := readState(path) // one that cannot be read does not keep the volume alive
 	if v.Type == storage.ImageVolume {
 		used, err := p.used(ctx, filepath.Base(path))
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if used {
 			if stateErr != nil {
-				return "", stateErr
+				return nil, stateErr
 			}
 			s.Hidden = true
-			return "", s.write(path)
+			return nil, s.write(path)
 		}
 	}
-	return s.Source, p.bin(path)
+	if err := p.bin(path); err != nil {
+		return nil, err
+	}
+	free = []string{s.Source}
+	if s.ID == "" {
+		return free, nil
+	}
+	kept, err := p.binSnapshots(ctx, s.ID)
+	return append(free, kept...), err
 }
 
 // bin unmounts the volume and moves it to the trash, which is emptied in the background.
@@ -97,10 +118,19 @@ func (p *pool) remove(path string, after <-chan struct{}) {
 
 // used tells whether a volume lies on the image of that folder name.
 func (p *pool) used(ctx context.Context, image string) (used bool, err error) {
-	err = p.states(ctx, folderOf(storage.ContainerVolume), func(_ string, s state) error {
+	look := func(_ string, s state) error {
 		used = used || s.Source == image
 		return nil
-	})
+	}
+	if err := p.states(ctx, folderOf(storage.ContainerVolume), look); err != nil || used {
+		return used, err
+	}
+	kept, err := os.ReadDir(filepath.Join(p.dir, snapshots))
+	for _, e := range kept {
+		if err == nil && !used {
+			err = p.states(ctx, filepath.Join(snapshots, e.Name()), look)
+		}
+	}
 	return used, err
 }
 

@@ -6,6 +6,7 @@
 //	.pool.json             says whose pool it is
 //	.tmp/                  what is being made; emptied when the pool is opened
 //	.trash/                what is being removed; emptied likewise
+//	.snapshots/ID/NAME/    a snapshot, kept like a volume, of the volume whose volume.json has that ID
 //	containers/NAME/       a volume: volume.json says what the driver must know of it after a crash
 //	  rootfs/              where its content is, or is mounted
 //	  upper/ work/         its layer, if it is layered
@@ -143,7 +144,7 @@ func empty(dir string) error {
 			return fmt.Errorf("remove %s: %w", filepath.Join(dir, f), err)
 		}
 	}
-	for _, f := range []string{tmp, trash, marker} { // the mark last: until then the folder is known as ours
+	for _, f := range []string{tmp, trash, snapshots, marker} { // the mark last: until then the folder is known as ours
 		path := filepath.Join(dir, f)
 		if err := errors.Join(mount.UnmountBelow(path), fs.RemoveAll(path)); err != nil {
 			return err

@@ -87,7 +87,7 @@ func (p *pool) mount(ctx context.Context, path string, v storage.Volume) (m stor
 		if free, err = p.ready(ctx, path, v, &s); err != nil {
 			return m, "", diskFull(err)
 		}
-		if err := p.attach(path, s); err != nil {
+		if err := p.attach(path, s, v.Snapshot != ""); err != nil {
 			return m, "", diskFull(err)
 		}
 	}
@@ -96,7 +96,7 @@ func (p *pool) mount(ctx context.Context, path string, v storage.Volume) (m stor
 
 // ready brings a volume that is not mounted into the state that it is to be mounted in.
 func (p *pool) ready(ctx context.Context, path string, v storage.Volume, s *state) (free string, err error) {
-	if v.Type == storage.ImageVolume {
+	if v.Type == storage.ImageVolume || v.Snapshot != "" {
 		return "", nil
 	}
 	if err := finishFlat(path, *s); err != nil {
@@ -116,15 +116,12 @@ func (p *pool) ready(ctx context.Context, path string, v storage.Volume, s *stat
 	return "", guard(path, v.Type, v.IDMap)
 }
 
-// attach shows a layered volume; a plain one is there already.
-func (p *pool) attach(path string, s state) error {
-	if !s.layered() {
+// attach shows a layered volume; a plain one is there already, unless it is to be shown read-only.
+func (p *pool) attach(path string, s state, readOnly bool) error {
+	if !s.layered() && !readOnly {
 		return nil
 	}
-	if err := emptyWork(path); err != nil {
-		return err
-	}
-	t, err := p.layer(path, s)
+	t, err := p.shown(path, s)
 	if err != nil {
 		return err
 	}
@@ -132,7 +129,23 @@ func (p *pool) attach(path string, s state) error {
 	if err := t.Private(); err != nil {
 		return err
 	}
+	if readOnly {
+		if err := t.ReadOnly(); err != nil {
+			return err
+		}
+	}
 	return t.Attach(filepath.Join(path, rootfs))
+}
+
+// shown is what is to be seen of a volume, attached nowhere yet.
+func (p *pool) shown(path string, s state) (*mount.Tree, error) {
+	if !s.layered() {
+		return mount.Open(filepath.Join(path, rootfs), false)
+	}
+	if err := emptyWork(path); err != nil {
+		return nil, err
+	}
+	return p.layer(path, s)
 }
 
 // emptyWork makes the overlay's scratch folder anew if it is missing.
@@ -148,6 +161,9 @@ func emptyWork(path string) error {
 // mount cannot be reached by anybody, and both look at the same files.
 func (p *pool) Unmount(_ context.Context, v storage.Volume) error {
 	path, err := p.path(v)
+	if v.Snapshot != "" && errs.Is(err, errs.NotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,10 @@ const (
 	tmp   = ".tmp"
 	trash = ".trash"
 )
+
+// snapshots is the folder that holds one for each volume with snapshots, by the volume's ID: so the volume can be renamed and restored by
+// one rename, and they are found again.
+const snapshots = ".snapshots"
 
 // folders hold the volumes of each type; this is the order of their lists.
 var folders = []string{"containers", "virtual-machines", "images", "custom"}
@@ -66,9 +71,9 @@ func (p *pool) prepare() error {
 	if err := os.Chmod(p.dir, 0o711); err != nil {
 		return err
 	}
-	for _, f := range append([]string{tmp, trash}, folders...) {
+	for _, f := range append([]string{tmp, trash, snapshots}, folders...) {
 		mode := os.FileMode(0o711)
-		if f == tmp || f == trash {
+		if f == tmp || f == trash || f == snapshots {
 			mode = 0o700
 		}
 		if err := os.Mkdir(filepath.Join(p.dir, f), mode); err != nil && !errors.Is(err, os.ErrExist) {
@@ -110,11 +115,21 @@ func (p *pool) sweep() error {
 			p.remove(path, nil)
 		}
 	}
-	return nil
+	return p.sweepSnapshots()
 }
 
-// path is the folder of a volume. It fails with Invalid on a name that could be something else.
+// path is the folder of a volume or snapshot. It fails with Invalid on a name that could be something else, and with NotFound if a snapshot
+// is named of a volume that is not there.
 func (p *pool) path(v storage.Volume) (string, error) {
+	path, err := p.whole(v)
+	if err != nil || v.Snapshot == "" {
+		return path, err
+	}
+	return p.snapshotPath(path, v)
+}
+
+// whole is the folder of the volume that v, maybe a snapshot, belongs to.
+func (p *pool) whole(v storage.Volume) (string, error) {
 	f := folderOf(v.Type)
 	name := v.Name
 	switch {
@@ -133,7 +148,10 @@ func (p *pool) find(v storage.Volume) (path string, s state, err error) {
 		return "", s, err
 	}
 	s, err = readState(path)
-	if errors.Is(err, os.ErrNotExist) || err == nil && s.Hidden {
+	switch {
+	case v.Snapshot != "" && errors.Is(err, os.ErrNotExist):
+		return path, s, noSnapshot(v)
+	case errors.Is(err, os.ErrNotExist) || err == nil && s.Hidden:
 		return path, s, errs.Newf(errs.NotFound, "volume %q of type %q is not in the storage pool", v.Name, v.Type)
 	}
 	return path, s, err
@@ -143,9 +161,13 @@ func (p *pool) find(v storage.Volume) (path string, s state, err error) {
 func (p *pool) Volumes(ctx context.Context) ([]storage.Volume, error) {
 	var out []storage.Volume
 	for _, f := range folders {
-		err := p.states(ctx, f, func(_ string, s state) error {
+		err := p.states(ctx, f, func(path string, s state) error {
+			v := s.volume()
+			if at, err := p.path(v); err != nil || at != path { // a rename was cut short
+				v.Name = strings.TrimPrefix(filepath.Base(path), v.Project+"_")
+			}
 			if !s.Hidden {
-				out = append(out, s.volume())
+				out = append(out, v)
 			}
 			return nil
 		})
@@ -163,6 +185,9 @@ func (p *pool) Volumes(ctx context.Context) ([]storage.Volume, error) {
 // states calls fn with the state of every volume in a folder; one that vanishes meanwhile is left out.
 func (p *pool) states(ctx context.Context, folder string, fn func(path string, s state) error) error {
 	entries, err := os.ReadDir(filepath.Join(p.dir, folder))
+	if errors.Is(err, os.ErrNotExist) && filepath.Dir(folder) == snapshots {
+		return nil // the volume was deleted meanwhile
+	}
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type state struct {
 	Type    storage.VolumeType `json:"type"`
 	Project string             `json:"project,omitempty"`
 	Name    string             `json:"name"`
+	// ID is the name of the folder that holds the volume's snapshots; "" means that it never had any.
+	ID string `json:"id,omitempty"`
 	// Source is the image volume that the layer lies on; only a layered volume has one.
 	Source string `json:"source,omitempty"`
 	// Shifted says that the files' owners on disk are the host's ids of Map, and not those inside.

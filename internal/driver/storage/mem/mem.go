@@ -86,7 +86,11 @@ type volume struct {
 }
 
 func (p *pool) path(v storage.Volume) string {
-	return filepath.Join(p.dir, string(v.Type), cmp.Or(v.Project, "default")+"_"+filepath.Base(v.Name))
+	path := filepath.Join(p.dir, string(v.Type), cmp.Or(v.Project, "default")+"_"+filepath.Base(v.Name))
+	if v.Snapshot != "" {
+		path += mark + filepath.Base(v.Snapshot)
+	}
+	return path
 }
 
 // Create makes v with what fill writes, or with an empty root.
@@ -145,6 +149,9 @@ func (p *pool) Clone(ctx context.Context, from, to storage.Volume) (bool, error)
 	if source == nil || source.hidden {
 		return false, errs.Newf(errs.NotFound, "volume %q is not in the storage pool", from.Name)
 	}
+	if to.Snapshot != "" && p.all[p.path(to.At(""))] == nil {
+		return false, errs.Newf(errs.NotFound, "volume %q is not in the storage pool", to.Name)
+	}
 	to.Source = source.Source
 	if from.Type == storage.ImageVolume && !to.Plain {
 		to.Source = from.Name
@@ -169,8 +176,17 @@ func (p *pool) Delete(_ context.Context, v storage.Volume) error {
 		there.hidden = true
 		return nil
 	}
+	err := p.remove(path)
+	for _, s := range p.kept(path) {
+		err = errors.Join(err, p.remove(path+mark+s))
+	}
+	return err
+}
+
+func (p *pool) remove(path string) error {
+	image := p.all[path].Source
 	delete(p.all, path)
-	return errors.Join(fs.RemoveAll(path), p.drop(there.Source))
+	return errors.Join(fs.RemoveAll(path), p.drop(image))
 }
 
 // drop removes a deleted image that nothing depends on any more.
@@ -218,7 +234,7 @@ func (p *pool) Volumes(context.Context) ([]storage.Volume, error) {
 	defer p.mu.Unlock()
 	var out []storage.Volume
 	for _, path := range slices.Sorted(maps.Keys(p.all)) {
-		if v := p.all[path]; !v.hidden {
+		if v := p.all[path]; !v.hidden && v.Snapshot == "" {
 			out = append(out, v.Volume)
 		}
 	}
