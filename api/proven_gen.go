@@ -4,6 +4,8 @@ package api
 
 // proven holds the extensions that a script under test exercises.
 var proven = [...]string{
+	"container_host_shutdown_timeout",
+	"container_stop_priority",
 	"container_last_used_at",
 	"etag",
 	"patch",

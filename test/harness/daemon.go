@@ -221,6 +221,9 @@ func (d *Daemon) Shutdown() {
 	if d.cmd == nil {
 		return
 	}
+	if code, _ := d.HTTP("GET", "/1.0", ""); code == 0 {
+		d.WaitEnded() // the test has shut it down, and it may not be through with that
+	}
 	if !d.Alive() {
 		if err := d.TryStart(); err != nil {
 			d.t.Errorf("start to clean up: %v", err)
