@@ -211,10 +211,18 @@ func (t *Task) run() (err error) {
 	if t.o.ctx.Err() != nil {
 		return context.Cause(t.o.ctx)
 	}
-	if err = t.o.spec.Run(t.o.ctx, t); err == context.Canceled {
+	if err = t.o.spec.Run(t.o.ctx, t); t.o.ctx.Err() != nil && merely(err, context.Canceled) {
 		err = context.Cause(t.o.ctx) // says who stopped it
 	}
 	return err
+}
+
+// merely tells whether err is only what, in however many words, and nothing else besides.
+func merely(err, what error) bool {
+	for err != nil && err != what {
+		err = errors.Unwrap(err)
+	}
+	return err != nil
 }
 
 // outcome is the final status: work that fails after it was told to stop counts as cancelled.

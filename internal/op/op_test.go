@@ -42,10 +42,18 @@ func TestOutcomes(t *testing.T) {
 		status api.StatusCode
 		err    string
 	}{
-		"success":  {func(context.Context, *op.Task) error { return nil }, false, api.StatusSuccess, ""},
-		"failure":  {func(context.Context, *op.Task) error { return errors.New("disk full") }, false, api.StatusFailure, "disk full"},
-		"panic":    {func(context.Context, *op.Task) error { panic("ouch") }, false, api.StatusFailure, "Testing: internal error: ouch"},
-		"cancel":   {untilCancelled, true, api.StatusCancelled, "the operation was cancelled"},
+		"success": {func(context.Context, *op.Task) error { return nil }, false, api.StatusSuccess, ""},
+		"failure": {func(context.Context, *op.Task) error { return errors.New("disk full") }, false, api.StatusFailure, "disk full"},
+		"panic":   {func(context.Context, *op.Task) error { panic("ouch") }, false, api.StatusFailure, "Testing: internal error: ouch"},
+		"cancel":  {untilCancelled, true, api.StatusCancelled, "the operation was cancelled"},
+		"cancelled step": {func(ctx context.Context, _ *op.Task) error {
+			<-ctx.Done()
+			return fmt.Errorf("image: %w", ctx.Err())
+		}, true, api.StatusCancelled, "the operation was cancelled"},
+		"cancelled with trouble": {func(ctx context.Context, _ *op.Task) error {
+			<-ctx.Done()
+			return fmt.Errorf("%w; and %w", ctx.Err(), errors.New("the disk is full"))
+		}, true, api.StatusCancelled, "context canceled; and the disk is full"},
 		"a token":  {nil, true, api.StatusCancelled, "the operation was cancelled"},
 		"too late": {func(ctx context.Context, _ *op.Task) error { <-ctx.Done(); return nil }, true, api.StatusSuccess, ""},
 	} {
