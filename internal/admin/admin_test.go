@@ -171,8 +171,12 @@ func TestDumpCanBeRead(t *testing.T) {
 	f := newFake()
 	f.objects["/1.0/storage-pools?recursion=1"] = `[{"name":"p","driver":"dir","config":{"source":"/x"}}]`
 	f.objects["/1.0/storage-pools/p"] = `{"name":"p","driver":"dir","config":{"source":"/x"}}`
+	f.objects["/1.0"] = `{"config":{"volatile.uuid":"u","user.x":"1"}}`
+	f.objects["/1.0/networks?recursion=1"] = `[{"name":"eth0","type":"physical"},{"name":"br0","type":"bridge","managed":true,"config":{"volatile.bridge.hwaddr":"h"}}]`
+	f.objects["/1.0/networks/br0"] = `{"name":"br0","type":"bridge","managed":true,"config":{}}`
 	out, err := run(t, f, "", "init", "--dump")
-	if err != nil || !strings.Contains(out, "source: /x") || strings.Contains(out, "eth0") {
+	if err != nil || !strings.Contains(out, "source: /x") || strings.Contains(out, "eth0") || !strings.Contains(out, "br0") || strings.Contains(out, "volatile") ||
+		!strings.Contains(out, "user.x") {
 		t.Fatal(out, err)
 	}
 	if out, err := run(t, f, out, "init", "--preseed"); err != nil {

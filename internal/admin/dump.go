@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"io"
+	"maps"
+	"strings"
 
 	"lxd/api"
 )
@@ -14,7 +16,12 @@ func dump(ctx context.Context, s Server, out io.Writer) error {
 	if _, err := s.Get(ctx, "/1.0", &server); err != nil {
 		return err
 	}
-	have.Config = server.Config
+	have.Config = map[string]any{}
+	for key, value := range server.Config {
+		if !volatile(key) {
+			have.Config[key] = value
+		}
+	}
 	var networks []api.Network
 	if _, err := s.Get(ctx, "/1.0/networks?recursion=1", &networks); err != nil {
 		return err
@@ -23,6 +30,7 @@ func dump(ctx context.Context, s Server, out io.Writer) error {
 		if n.Managed {
 			post := api.NetworksPost{Name: n.Name, Type: n.Type}
 			post.Config, post.Description = n.Config, n.Description
+			maps.DeleteFunc(post.Config, func(key, _ string) bool { return volatile(key) })
 			have.Networks = append(have.Networks, api.InitNetworksProjectPost{NetworksPost: post, Project: "default"})
 		}
 	}
@@ -46,3 +54,6 @@ func dump(ctx context.Context, s Server, out io.Writer) error {
 	}
 	return printYAML(out, have)
 }
+
+// volatile tells whether a key is one that a server sets for itself, and another could not take over.
+func volatile(key string) bool { return strings.HasPrefix(key, "volatile.") }
