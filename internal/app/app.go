@@ -54,6 +54,8 @@ type App struct {
 
 	ready, stopping, ended chan struct{}
 	stopOnce, endOnce      sync.Once
+	// failed gets why the daemon cannot go on.
+	failed chan error
 }
 
 type closer struct {
@@ -63,7 +65,8 @@ type closer struct {
 
 // Open starts a daemon and returns when it is ready. When it fails nothing is left running but what ran before.
 func Open(ctx context.Context, o Options) (_ *App, err error) {
-	a := &App{o: o, ready: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan struct{})}
+	a := &App{o: o, ready: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan struct{}),
+		failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close(ctx))
@@ -103,7 +106,7 @@ func (a *App) openDir(context.Context) (err error) {
 
 func (a *App) openStore(context.Context) (err error) {
 	a.hub = event.NewHub(standalone)
-	s, err := a.o.Store(a.dir.join("database"), store.Options{OnAnnounce: a.hub.Announce})
+	s, err := a.o.Store(a.dir.join("database"), store.Options{OnAnnounce: a.hub.Announce, OnFailure: func(err error) { a.failed <- err }})
 	if err != nil {
 		return err
 	}
@@ -216,6 +219,9 @@ func (a *App) drain(ctx context.Context) {
 
 // Done is closed once Shutdown has stopped everything and was answered.
 func (a *App) Done() <-chan struct{} { return a.ended }
+
+// Failed gets an error once the daemon cannot go on, and is to be closed.
+func (a *App) Failed() <-chan error { return a.failed }
 
 // Close ends the daemon and leaves instances running.
 func (a *App) Close(ctx context.Context) error {

@@ -41,6 +41,11 @@ func TestStartsWithWhatCannotBeRecovered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	select {
+	case err := <-a.Failed():
+		t.Error(err)
+	default:
+	}
 	kept := false
 	err = st.View(t.Context(), func(tx store.Tx) error { kept = journals.Has(tx, "1"); return nil })
 	if err != nil || !kept {

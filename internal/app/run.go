@@ -72,6 +72,8 @@ func (a *App) wait(ctx context.Context, signals <-chan os.Signal) (err error) {
 		if s == syscall.SIGPWR {
 			_, err = a.Shutdown(ctx, false)
 		}
+	case err = <-a.Failed():
+		slog.Error("The daemon cannot go on and ends; instances go on running", "err", err)
 	case <-a.Done():
 		slog.Info("Ending after a shutdown")
 	case <-ctx.Done():

@@ -47,6 +47,9 @@ func open(e Engine, o Options, twice bool) (*replicated, error) {
 			once.Do(func() { close(loaded) })
 		})
 		s.replica.stop(ended(err))
+		if err != nil && o.OnFailure != nil {
+			o.OnFailure(ended(err))
+		}
 	}()
 	select {
 	case <-loaded:
