@@ -20,6 +20,7 @@ var proven = [...]string{
 	"network_dhcp_expiry",
 	"entity_description",
 	"resources",
+	"console",
 	"network_dhcp_gateway",
 	"network_leases",
 	"operation_description",

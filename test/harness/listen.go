@@ -10,10 +10,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// streams are the streams of events that a script has open; kept in the script's values.
+// streams are the websockets that a script has open, and what came through them; kept in the script's values.
 type streams struct {
-	mu  sync.Mutex
-	all map[string][]string
+	mu    sync.Mutex
+	all   map[string][]string
+	conns map[string]*websocket.Conn
 }
 
 type streamsKey struct{}
@@ -30,8 +31,10 @@ func (s *streams) read(name string) []string {
 	return s.all[name]
 }
 
-// Listening prepares a script for the commands listen and heard.
-func Listening(env *testscript.Env) { env.Values[streamsKey{}] = &streams{all: map[string][]string{}} }
+// Listening prepares a script for the commands listen, say and heard.
+func Listening(env *testscript.Env) {
+	env.Values[streamsKey{}] = &streams{all: map[string][]string{}, conns: map[string]*websocket.Conn{}}
+}
 
 func listen(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
@@ -41,6 +44,7 @@ func listen(ts *testscript.TestScript, neg bool, args []string) {
 	conn, _, err := (&websocket.Dialer{NetDialContext: dial(ts)}).Dial("ws://lxd"+args[1], nil)
 	ts.Check(err)
 	ts.Defer(func() { _ = conn.Close() })
+	s.conns[args[0]] = conn
 	go func() {
 		for {
 			_, b, err := conn.ReadMessage()
@@ -50,6 +54,17 @@ func listen(ts *testscript.TestScript, neg bool, args []string) {
 			s.add(args[0], string(b))
 		}
 	}()
+}
+
+func say(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: say NAME TEXT")
+	}
+	conn := ts.Value(streamsKey{}).(*streams).conns[args[0]]
+	if conn == nil {
+		ts.Fatalf("there is no stream %s", args[0])
+	}
+	ts.Check(conn.WriteMessage(websocket.BinaryMessage, []byte(args[1]+"\n")))
 }
 
 func heard(ts *testscript.TestScript, neg bool, args []string) {

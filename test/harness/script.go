@@ -24,8 +24,9 @@ import (
 //	                          slashes, ~1 is a slash within a name, _count the number of entries. WANT is a string, JSON, or
 //	                          ~REGEXP. "! json PATH" says that there is no such thing, "! json PATH WANT" that it is another.
 //	grab VARIABLE REGEXP      keeps what the first group of REGEXP found in what the last command printed.
-//	listen NAME PATH          opens a stream of events at PATH, such as /1.0/events?type=lifecycle.
-//	heard NAME REGEXP         waits until an event matches; "! heard" says that none of those read so far does.
+//	listen NAME PATH          opens a websocket at PATH, such as /1.0/events?type=lifecycle.
+//	say NAME TEXT             sends a line to it.
+//	heard NAME REGEXP         waits until what came through it matches; "! heard" says that none of those read so far does.
 //	image FILE [KEY=VALUE]    writes a small image that is good enough for the fake machines, with properties. KEY may be
 //	                          architecture or expiry_date too.
 //	retry COMMAND …           repeats a command until it succeeds, 10 s at most.
@@ -42,7 +43,7 @@ func Params(kind, dir string, start func(env *testscript.Env) error) testscript.
 		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "heard": heard,
+			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "say": say, "heard": heard,
 		},
 	}
 }

@@ -75,6 +75,8 @@ func TestDebiansClient(t *testing.T) {
 	contains(must("profile", "show", "p1"), "/1.0/instances/c1")
 	must("profile", "remove", "c1", "p1")
 	must("profile", "delete", "p1")
+	must("exec", "c1", "--", "sh", "-c", "echo shown > /dev/console")
+	contains(must("console", "c1", "--show-log"), "shown")
 	contains(must("network", "list"), "lxdbr0")
 	contains(must("network", "show", "lxdbr0"), "ipv4.address")
 	contains(must("network", "list-leases", "lxdbr0"), "c1")
