@@ -1,5 +1,5 @@
 /*
- * exec: runs one program in a running container. The caller hands over three descriptors:
+ * exec ID GROUP: runs one program in a running container, whose cgroups have that name. The caller hands over three descriptors:
  *   3  a SOCK_SEQPACKET socket for reports
  *   4  a pidfd of the container's init, so that a reused pid can not be meant
  *   5  a file (memfd) with the request: NUL-terminated strings, see read_request
@@ -146,8 +146,23 @@ static pid_t init_pid(void)
 	return pid;
 }
 
-/* open_cgroup opens what is needed to enter the hierarchy of one line of /proc/PID/cgroup, "4:cpu,cpuacct:/path". */
-static void open_cgroup(struct host *h, char *line)
+/* cut_cgroup shortens the path of init's cgroup to that of the container. Where init has moved to by itself, such as systemd's
+ * init.scope, has limits that are meant for init alone. */
+static int cut_cgroup(char *dir, const char *group)
+{
+	size_t n = strlen(group);
+
+	for (char *at = dir; n && (at = strchr(at, '/')); at++)
+		if (!strncmp(at + 1, group, n) && (at[1 + n] == '/' || !at[1 + n])) {
+			at[1 + n] = 0;
+			return 1;
+		}
+	return 0;
+}
+
+/* open_cgroup opens what is needed to enter the hierarchy of one line of /proc/PID/cgroup, "4:cpu,cpuacct:/path". In version 2 a
+ * group that hands controllers on has no processes of its own: there programs get a group beside init's, like those of lxc-attach. */
+static void open_cgroup(struct host *h, char *line, const char *group)
 {
 	char path[4352], *controllers = strchr(line, ':'), *dir = controllers ? strchr(controllers + 1, ':') : NULL;
 
@@ -155,10 +170,12 @@ static void open_cgroup(struct host *h, char *line)
 		return;
 	*dir++ = 0;
 	controllers++;
+	int own = cut_cgroup(dir, group);
 	if (!*controllers) {
-		snprintf(path, sizeof path, "/sys/fs/cgroup/unified%s", dir);
-		if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
-			snprintf(path, sizeof path, "/sys/fs/cgroup%s", dir);
+		int only = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+		snprintf(path, sizeof path, "/sys/fs/cgroup%s%s%s", only ? "" : "/unified", dir, own ? "/.lxc" : "");
+		if (own && mkdir(path, 0755) < 0 && errno != EEXIST && errno != ENOENT)
+			give_up(path, errno);
 		h->cgroup = open(path, O_DIRECTORY | O_PATH | O_CLOEXEC);
 		return;
 	}
@@ -175,7 +192,7 @@ static void open_cgroup(struct host *h, char *line)
 		give_up(path, errno);
 }
 
-static void open_cgroups(struct host *h, pid_t pid)
+static void open_cgroups(struct host *h, pid_t pid, const char *group)
 {
 	static char text[16384];
 	char path[64], *save = NULL;
@@ -185,7 +202,7 @@ static void open_cgroups(struct host *h, pid_t pid)
 	if (read_file(path, text, sizeof text) < 0)
 		give_up("cannot read the container's cgroups", errno);
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		open_cgroup(h, line);
+		open_cgroup(h, line, group);
 }
 
 /* read_label finds the security label to take over, where a security module gives one. */
@@ -426,12 +443,11 @@ int cmd_exec(int argc, char **argv)
 	int pidfd = -1;
 	char text[32];
 
-	(void)argc, (void)argv;
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 || close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		give_up("cannot protect this process", errno);
 	read_request(&r);
 	pid_t init = init_pid();
-	open_cgroups(&h, init);
+	open_cgroups(&h, init, argc > 1 ? argv[1] : "");
 	read_label(&h, init);
 	read_bounding(&h, init);
 	read_userns(&h, init);

@@ -105,7 +105,7 @@ static const struct command {
 	int min, max;
 	const char *usage;
 } commands[] = {
-	{"exec", cmd_exec, 0, 1, "[LABEL]"},
+	{"exec", cmd_exec, 0, 2, "[ID [GROUP]]"},
 	{"start", cmd_start, 3, 3, "NAME LXCPATH CONFIG"},
 	{"console", cmd_console, 2, 2, "NAME LXCPATH"},
 	{"seccomp", cmd_seccomp, 2, 2, "POLICY OUT"},

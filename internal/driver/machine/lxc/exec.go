@@ -52,7 +52,7 @@ func (c *container) Exec(ctx context.Context, cmd machine.Command) (machine.Proc
 		return nil, err
 	}
 	defer ours.Close()
-	call := run.Call{Path: c.driver.program(), Args: []string{"exec", c.handle.ID}, Files: []*os.File{theirs, init, request}}
+	call := run.Call{Path: c.driver.program(), Args: []string{"exec", c.handle.ID, payloadGroup(c.handle.ID, c.handle.RunDir)}, Files: []*os.File{theirs, init, request}}
 	if !cmd.Terminal {
 		call.Stdin, call.Stdout, call.Stderr = cmd.Stdin, cmd.Stdout, cmd.Stderr
 	}
