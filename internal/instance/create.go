@@ -208,6 +208,9 @@ func (c *creation) identify() {
 			c.r.Config[key] = v
 		}
 	}
+	// What a client says of an earlier run, as of a copy of an instance that runs, is not true of this one: its host_name is an
+	// interface of somebody else's.
+	c.r.setVolatile(Record{}.kept(c.r.Config))
 	uuid := op.NewUUID()
 	c.r.setVolatile(map[string]string{
 		"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": op.NewUUID(),

@@ -15,7 +15,7 @@ import (
 func TestLife(t *testing.T) {
 	w := newWorld(t)
 	post := request("c1")
-	post.Config = map[string]string{"user.a": "1", "user.none": "", "limits.memory": "50%"}
+	post.Config = map[string]string{"user.a": "1", "user.none": "", "limits.memory": "50%", "volatile.eth0.host_name": "lxdbr0", "volatile.last_state.power": "RUNNING"}
 	if err := w.create(t, post); err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +29,9 @@ func TestLife(t *testing.T) {
 	}
 	if a.Config["volatile.base_image"] != fingerprint || len(a.Config["volatile.uuid"]) != 36 || !strings.HasPrefix(a.Config["volatile.eth0.hwaddr"], "00:16:3e:") {
 		t.Error(a.Config)
+	}
+	if a.Config["volatile.eth0.host_name"] != "" || a.Config["volatile.last_state.power"] != "" {
+		t.Error("a client has told what only the server knows: the first would be removed with the instance", a.Config)
 	}
 	if a.ExpandedDevices["eth0"]["network"] != "br0" || len(a.Devices) != 0 {
 		t.Error(a.Devices, a.ExpandedDevices)

@@ -13,7 +13,8 @@ import (
 
 // Plan is all that a driver needs to start a machine: complete, immutable, with nothing left to look up.
 type Plan struct {
-	// ID names the machine on this host: unique among the machines of this daemon, [a-z0-9_-], such as "default_c1".
+	// ID names the machine on this host: unique among the machines of this daemon, letters, digits, . _ -, such as
+	// "default_c1".
 	ID string
 	// Name is the host name inside.
 	Name string

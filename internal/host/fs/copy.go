@@ -141,6 +141,9 @@ func (c *copier) hardLink(first string, dst int, name string) error {
 
 func (c *copier) sub(src, dst int, path string) error {
 	name := base(path)
+	if err := tooDeep(path); err != nil {
+		return err
+	}
 	from, err := openat2(src, name, strictFolder())
 	if err != nil {
 		return err

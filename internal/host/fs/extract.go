@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +21,10 @@ const (
 	defaultEntries = 10_000_000
 	defaultBytes   = 4 << 40
 )
+
+// lateBytes bounds what is kept in memory of folders until the end: a small packed archive can repeat one, with long names and
+// attributes, any number of times.
+const lateBytes = 256 << 20
 
 // Options says how Extract treats an archive.
 type Options struct {
@@ -45,7 +51,7 @@ type Report struct {
 // truncated archive. What was unpacked before the error stays; the caller removes dest.
 //
 // Set-user-id bits, owners, times, capabilities, user attributes and ACLs are kept. Of device nodes only those that every
-// container has anyway (null, zero, full, random, urandom, tty, ptmx, console) are made, since a pool folder is not mounted nodev;
+// container has anyway (null, zero, full, random, urandom, tty, ptmx) are made, since a pool folder is not mounted nodev;
 // the others are skipped, as are trusted.* and security labels. Sparse files stay sparse.
 func Extract(ctx context.Context, tr *tar.Reader, dest string, o Options) (Report, error) {
 	root, err := OpenRoot(dest)
@@ -59,7 +65,7 @@ func Extract(ctx context.Context, tr *tar.Reader, dest string, o Options) (Repor
 	if o.Bytes == 0 {
 		o.Bytes = defaultBytes
 	}
-	x := &extractor{ctx: ctx, o: o, dirs: newFolders(root), tr: tr, buf: make([]byte, 256<<10)}
+	x := &extractor{ctx: ctx, o: o, dirs: newFolders(root), tr: tr, late: map[string]meta{}, buf: make([]byte, 256<<10)}
 	defer x.dirs.close()
 	err = x.run()
 	return x.done, err
@@ -70,16 +76,13 @@ type extractor struct {
 	o    Options
 	tr   *tar.Reader
 	dirs *folders
-	late []lateFolder
+	// late is what folders are to be like: their owners, modes and times are set last, when nothing in them changes any more.
+	late map[string]meta
+	// kept is about how many bytes late holds.
+	kept int64
 	buf  []byte
 	done Report
 	told int64
-}
-
-// lateFolder is a folder whose owner, mode and times are set last, when nothing in it changes any more.
-type lateFolder struct {
-	path string
-	meta meta
 }
 
 func (x *extractor) run() error {
@@ -169,8 +172,7 @@ func (x *extractor) make(name string, h *tar.Header) error {
 		if h.Typeflag != tar.TypeDir {
 			return errs.Newf(errs.Invalid, "archive entry %q is named like the folder that it is unpacked into, but is none", h.Name)
 		}
-		x.late = append(x.late, lateFolder{".", m})
-		return nil
+		return x.later(".", m)
 	}
 	dir, err := x.dirs.open(parent(name))
 	if err != nil {
@@ -184,7 +186,9 @@ func (x *extractor) place(dir int, name string, h *tar.Header, m meta) error {
 	last := base(name)
 	switch h.Typeflag {
 	case tar.TypeDir:
-		x.late = append(x.late, lateFolder{name, m})
+		if err := x.later(name, m); err != nil {
+			return err
+		}
 		return makeFolder(dir, last)
 	case tar.TypeReg, typeOld, tar.TypeGNUSparse, tar.TypeCont:
 		return x.file(dir, last, h, m)
@@ -298,21 +302,31 @@ func (x *extractor) tell(n int64) {
 	}
 }
 
+// later notes what a folder is to be like at the end; a later entry for the same folder counts.
+func (x *extractor) later(path string, m meta) error {
+	old, again := x.late[path]
+	if again {
+		x.kept -= old.size()
+	} else {
+		x.kept += int64(len(path))
+	}
+	if x.kept += m.size(); x.kept > lateBytes {
+		return errs.Newf(errs.Invalid, "makes the names and attributes of folders larger than the %d MiB that are allowed", lateBytes>>20)
+	}
+	x.late[path] = m
+	return nil
+}
+
 // finish sets what would have been disturbed by later entries: the folders' owners, modes and times, the innermost first.
 func (x *extractor) finish() error {
-	set := map[string]bool{}
-	for i := len(x.late) - 1; i >= 0; i-- {
-		l := x.late[i]
-		if set[l.path] {
-			continue // a later entry for the same folder counts
-		}
-		set[l.path] = true
-		fd, err := x.dirs.open(l.path)
+	paths := slices.Sorted(maps.Keys(x.late))
+	for _, path := range slices.Backward(paths) {
+		fd, err := x.dirs.open(path)
 		if err != nil {
-			return pathError(l.path, err)
+			return pathError(path, err)
 		}
-		if err := l.meta.applyFd(fd); err != nil {
-			return pathError(l.path, err)
+		if err := x.late[path].applyFd(fd); err != nil {
+			return pathError(path, err)
 		}
 	}
 	return nil

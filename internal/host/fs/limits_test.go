@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -212,4 +213,93 @@ func TestCapabilitiesMoveBothWays(t *testing.T) {
 		t.Fatal(err)
 	}
 	attrs(t, filepath.Join(to, "f"), map[string]string{"security.capability": own, "user.long": long})
+}
+
+// repeating is a tar stream that says the same again and again, as a small packed archive can.
+type repeating struct {
+	again []byte
+	n     int
+	rest  []byte
+}
+
+func (r *repeating) Read(b []byte) (int, error) {
+	if len(r.rest) == 0 {
+		if r.n == 0 {
+			return 0, io.EOF
+		}
+		r.n--
+		r.rest = r.again
+	}
+	n := copy(b, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+func TestExtractBoundsWhatItKeeps(t *testing.T) {
+	long := func(name string) []byte {
+		b := pack(t, entry{tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755, PAXRecords: map[string]string{
+			"SCHILY.xattr.user.a": strings.Repeat("a", 500_000)}}, ""})
+		return b[:len(b)-1024] // without the end of the archive
+	}
+	t.Run("the same folder", func(t *testing.T) {
+		if _, err := fs.Extract(t.Context(), tar.NewReader(&repeating{again: long("d"), n: 550}), t.TempDir(), fs.Options{Unprivileged: true}); errs.KindOf(err) == errs.Internal {
+			t.Error(err)
+		}
+	})
+	t.Run("many folders", func(t *testing.T) {
+		var all []io.Reader
+		for i := range 550 {
+			all = append(all, bytes.NewReader(long(fmt.Sprintf("d%03d", i))))
+		}
+		_, err := fs.Extract(t.Context(), tar.NewReader(io.MultiReader(all...)), t.TempDir(), fs.Options{Unprivileged: true})
+		if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "MiB that are allowed") {
+			t.Error(err)
+		}
+	})
+}
+
+// deep makes folders in each other, n of them, as a guest can that goes down step by step.
+func deep(t *testing.T, top string, n int) {
+	t.Helper()
+	if err := os.MkdirAll(top, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Open(top, unix.O_DIRECTORY, 0)
+	for range n {
+		if err == nil {
+			err = unix.Mkdirat(at, "folder", 0o700)
+		}
+		next, e := unix.Openat(at, "folder", unix.O_DIRECTORY, 0)
+		err = errors.Join(err, e, unix.Close(at))
+		at = next
+	}
+	if err := errors.Join(err, unix.Close(at)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTooDeepTrees(t *testing.T) {
+	top := t.TempDir()
+	from := filepath.Join(top, "from")
+	deep(t, from, 2000)
+	same := func(id uint32) (uint32, error) { return id, nil }
+	for name, err := range map[string]error{
+		"copy":  fs.CopyTree(t.Context(), from, filepath.Join(top, "to"), fs.CopyOptions{Unprivileged: true}),
+		"reown": fs.Reown(t.Context(), from, same),
+	} {
+		if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "more than the") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, dir := range []string{from, filepath.Join(top, "to")} {
+		// The names that folders are moved by on the way cannot be foreseen: these were those that were used once.
+		for i := range 100 {
+			if err := os.MkdirAll(filepath.Join(dir, fmt.Sprintf(".deep-%d-%d", os.Getpid(), i), "full"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := fs.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	}
 }

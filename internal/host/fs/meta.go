@@ -49,6 +49,18 @@ func metaOf(h *tar.Header, unprivileged bool) (m meta, skipped int64, err error)
 	return m, skipped, nil
 }
 
+// metaSize is about what a meta takes, and its place in a map.
+const metaSize = 128
+
+// size is about how much memory m takes.
+func (m meta) size() int64 {
+	n := int64(metaSize)
+	for k, v := range m.attrs {
+		n += int64(len(k) + len(v))
+	}
+	return n
+}
+
 // attrAllowed says which attributes a tree may bring along: those that a container could set itself. trusted.* would steer the
 // overlay that the tree becomes a layer of, security labels the host's own policy.
 func attrAllowed(name string) bool {
@@ -115,14 +127,14 @@ func utimes(dir int, path string, t unix.Timespec, flags int) error {
 	return unix.UtimesNanoAt(dir, path, []unix.Timespec{t, t}, flags)
 }
 
-// harmless tells whether a node is one that every container is given anyway.
+// harmless tells whether a node is one that every container is given anyway. The console is not: a container has a terminal in its
+// place, while the node is the host's.
 func harmless(h *tar.Header) bool {
 	if h.Typeflag != tar.TypeChar {
 		return false
 	}
 	switch [2]int64{h.Devmajor, h.Devminor} {
-	case [2]int64{1, 3}, [2]int64{1, 5}, [2]int64{1, 7}, [2]int64{1, 8}, [2]int64{1, 9},
-		[2]int64{5, 0}, [2]int64{5, 1}, [2]int64{5, 2}:
+	case [2]int64{1, 3}, [2]int64{1, 5}, [2]int64{1, 7}, [2]int64{1, 8}, [2]int64{1, 9}, [2]int64{5, 0}, [2]int64{5, 2}:
 		return true
 	}
 	return false

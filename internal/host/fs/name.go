@@ -1,6 +1,12 @@
 package fs
 
-import "strings"
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"lxd/internal/errs"
+)
 
 // clean makes a path relative to a root: "/a//b/" becomes "a/b", the root itself ".". It keeps "..", which the kernel resolves.
 func clean(p string) string {
@@ -15,6 +21,15 @@ func clean(p string) string {
 		return "."
 	}
 	return strings.Join(kept, "/")
+}
+
+// tooDeep refuses a folder that no program can name: a guest makes such by going down step by step, and walking it takes an open
+// descriptor for each step.
+func tooDeep(path string) error {
+	if len(path) < unix.PathMax {
+		return nil
+	}
+	return errs.Newf(errs.Invalid, "folder %.80q… has a path of %d bytes, more than the %d that programs can use: remove it inside the instance first", path, len(path), unix.PathMax-1)
 }
 
 // parent is the path of the folder that p is in.

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -93,7 +94,8 @@ func (r *remover) remove(fd, depth int, e os.DirEntry) error {
 	}
 	if depth >= maxDepth {
 		r.moved++
-		return unix.Renameat(fd, e.Name(), r.root, fmt.Sprintf(".deep-%d-%d", os.Getpid(), r.moved))
+		// by a name that whoever filled the tree could not foresee, and occupy
+		return unix.Renameat2(fd, e.Name(), r.root, ".deep-"+rand.Text(), unix.RENAME_NOREPLACE)
 	}
 	sub, err := openat2(fd, e.Name(), strictFolder())
 	if err != nil {

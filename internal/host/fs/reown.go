@@ -60,6 +60,9 @@ func (r *reowner) entry(dir int, name, path string) error {
 }
 
 func (r *reowner) below(dir int, name, path string) error {
+	if err := tooDeep(path); err != nil {
+		return err
+	}
 	fd, err := openat2(dir, name, strictFolder())
 	if err != nil {
 		return fmt.Errorf("reown %s: %w", path, err)

@@ -120,6 +120,19 @@ func Delete(name string) error {
 	return nil
 }
 
+// DeleteVeth removes a veth pair by one of its sides; a missing one is no error. An interface of another kind that has the name is
+// somebody else's, and stays.
+func DeleteVeth(name string) error {
+	l, err := netlink.LinkByName(name)
+	if err == nil && l.Type() == "veth" {
+		err = netlink.LinkDel(l)
+	}
+	if err != nil && !missing(err) {
+		return fmt.Errorf("delete interface %s: %w", name, err)
+	}
+	return nil
+}
+
 // SetUp brings a link up.
 func SetUp(index int) error { return wrap("bring up", index, netlink.LinkSetUp(byIndex(index))) }
 

@@ -65,6 +65,22 @@ func TestVethInBridge(t *testing.T) {
 	}
 }
 
+func TestDeleteVethLeavesOtherKinds(t *testing.T) {
+	br := bridge(t)
+	must(t, netlink.DeleteVeth("br0"))
+	must(t, netlink.DeleteVeth("none0"))
+	must(t, netlink.AddVeth(netlink.Veth{Host: "v0", Peer: "p0", Master: br.Index}))
+	must(t, netlink.DeleteVeth("v0"))
+	if _, ok, err := netlink.Find("br0"); !ok || err != nil {
+		t.Error("the bridge is gone", err)
+	}
+	for _, name := range []string{"v0", "p0"} {
+		if _, ok, err := netlink.Find(name); ok || err != nil {
+			t.Errorf("%s is still there: %v", name, err)
+		}
+	}
+}
+
 func TestFailedVethLeavesNothing(t *testing.T) {
 	br := bridge(t)
 	if netlink.AddVeth(netlink.Veth{Host: "v0", Peer: "br0", Master: br.Index}) == nil {

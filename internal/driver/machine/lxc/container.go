@@ -211,6 +211,16 @@ func (c *container) Kill(ctx context.Context) error {
 	case <-c.done:
 		return nil
 	case <-ctx.Done():
+	case <-time.After(patience):
+		// a guest can have frozen itself in a group of its own, and go on doing so until all of it is killed
+		if err := c.group.Kill(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
 		return errs.Newf(errs.Unavailable, "machine %s does not end, not even when killed: %w", c.handle.ID, ctx.Err())
 	}
 }

@@ -28,6 +28,8 @@ const (
 	// startTime is how long a start may take, killTime the end of what was killed.
 	startTime = 60 * time.Second
 	killTime  = 20 * time.Second
+	// patience is how long a container usually has to end when its first process is killed, before the others are as well.
+	patience = 300 * time.Millisecond
 	// tidyTime is how long a monitor has to tidy up after its container before it is ended too.
 	tidyTime = 5 * time.Second
 	fuse     = 0x65735546

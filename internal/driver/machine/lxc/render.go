@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"lxd/internal/errs"
 	"lxd/internal/host/cgroup"
@@ -204,8 +205,8 @@ func (c *config) init(p machine.Plan) {
 
 // check refuses plans that could reach beyond their own folders or name what is not theirs.
 func check(p machine.Plan) error {
-	if p.ID == "" || strings.ContainsFunc(p.ID, func(r rune) bool { return r == '.' || notKey(r) }) {
-		return errs.Newf(errs.Invalid, "%q cannot be a machine's id: it takes a-z, 0-9, _ and -", p.ID)
+	if p.ID == "" || p.ID[0] == '.' || p.ID[0] == '-' || strings.ContainsFunc(p.ID, func(r rune) bool { return notKey(unicode.ToLower(r)) || r > 0x7f }) {
+		return errs.Newf(errs.Invalid, "%q cannot be a machine's id: it takes letters, digits, . _ and -", p.ID)
 	}
 	for _, dir := range []string{p.RunDir, p.LogDir, p.Root} {
 		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {

@@ -64,6 +64,9 @@ func (c *container) interfaces() ([]machine.Interface, error) {
 		return nil, err
 	}
 	defer ns.Close()
+	if c.over() { // the number may be another's by now
+		return nil, errs.Newf(errs.Unavailable, "machine %s has ended", c.handle.ID)
+	}
 	inside, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("look into the network of machine %s: %w", c.handle.ID, err)

@@ -64,7 +64,7 @@ func (d *Driver) Connect(ctx context.Context, n network.Net, p network.Port) (l 
 func (d *Driver) Disconnect(ctx context.Context, n network.Net, p network.Port, hostName string) error {
 	var err error
 	if hostName != "" {
-		err = netlink.Delete(hostName)
+		err = netlink.DeleteVeth(hostName)
 	}
 	if hostName != "" && (p.FilterMAC || p.FilterIPv4 || p.FilterIPv6) {
 		err = errors.Join(err, d.o.Firewall.Unfilter(ctx, hostName))
