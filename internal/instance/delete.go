@@ -120,6 +120,7 @@ func (s *Service) dropVolume(ctx context.Context, v view) error {
 	if v.Pool == "" {
 		return nil
 	}
+	s.holds.evict(v.key())
 	return s.d.Volumes.Delete(ctx, v.Pool, s.volume(v))
 }
 

@@ -2,10 +2,13 @@ package instance
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"lxd/api"
@@ -44,6 +47,9 @@ func (s *Service) Exec(ctx context.Context, proj, name string, post api.Instance
 	o.Metadata = map[string]any{"command": post.Command, "environment": env, "interactive": post.Interactive}
 	if !post.WaitForWS {
 		o.Run = func(ctx context.Context, t *op.Task) error { return s.runAlone(ctx, t, v, cmd) }
+		if post.RecordOutput {
+			o.Run = func(ctx context.Context, t *op.Task) error { return s.runRecorded(ctx, t, v, cmd) }
+		}
 		return o, nil
 	}
 	ses := session.New(post.Interactive, op.CallerOf(ctx))
@@ -64,8 +70,6 @@ func (s *Service) checkExec(v view, post api.InstanceExecPost) error {
 		return errs.Newf(errs.Invalid, "the command is empty")
 	case post.RecordOutput && (post.WaitForWS || post.Interactive):
 		return errs.Newf(errs.Invalid, "record-output cannot be combined with interactive or wait-for-websocket")
-	case post.RecordOutput:
-		return errs.Newf(errs.Unsupported, "record-output is not supported yet by this server: read the output through websockets")
 	case post.Interactive && !post.WaitForWS:
 		return errs.Newf(errs.Invalid, "an interactive command needs wait-for-websocket")
 	case outOfRange(post.User) || outOfRange(post.Group):
@@ -136,6 +140,38 @@ func report(t *op.Task, code int, err error) error {
 		return errs.Newf(errs.Internal, "Command not found")
 	}
 	return nil
+}
+
+// maxRecord is the most that is kept of each output of a command.
+const maxRecord = 64 << 20
+
+// runRecorded runs a command and keeps its outputs in files.
+func (s *Service) runRecorded(ctx context.Context, t *op.Task, v view, cmd machine.Command) error {
+	logs, err := s.openLogs(v.Record, true)
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	var files [2]*os.File
+	output := map[string]string{}
+	id := strings.ToLower(rand.Text())
+	for i, stream := range []string{"stdout", "stderr"} {
+		name := "exec_" + id + "." + stream
+		if files[i], err = logs.OpenFile(execOutput+"/"+name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return err
+		}
+		defer files[i].Close()
+		output[strconv.Itoa(i+1)] = logURL(v.Record, execOutput, name)
+	}
+	code, err := session.Record(ctx, session.Recording{Stdout: files[0], Stderr: files[1], Max: maxRecord}, func(f session.Files) (machine.Process, error) {
+		cmd.Stdout, cmd.Stderr = f.Stdout, f.Stderr
+		return s.exec(ctx, t, v, cmd)
+	})
+	t.SetMetadata("output", output)
+	if err == nil {
+		t.SetMetadata("return", code)
+	}
+	return err
 }
 
 // runAttached runs a command and carries its streams over websockets.

@@ -129,6 +129,11 @@ func (s *Service) takeUp(ctx context.Context, v view) (bool, error) {
 		return false, s.finishDelete(ctx, v)
 	}
 	ran := v.Wanted || v.Run == nil && v.config["volatile.last_state.power"] == powerOn
+	if v.Run == nil && v.Pool != "" { // somebody may have been looking at its files when the daemon was killed
+		if err := s.unmountRoot(ctx, v); err != nil {
+			return false, err
+		}
+	}
 	if v.Run != nil {
 		m, err := s.d.Machine.Reattach(ctx, v.Run.Handle)
 		if err == nil {

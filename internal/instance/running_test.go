@@ -198,7 +198,6 @@ func TestExecRefusals(t *testing.T) {
 		"interactive, alone":  {api.InstanceExecPost{Command: ok, Interactive: true}, errs.Invalid},
 		"record, attached":    {api.InstanceExecPost{Command: ok, RecordOutput: true, WaitForWS: true}, errs.Invalid},
 		"record, interactive": {api.InstanceExecPost{Command: ok, RecordOutput: true, Interactive: true}, errs.Invalid},
-		"record":              {api.InstanceExecPost{Command: ok, RecordOutput: true}, errs.Unsupported},
 	} {
 		_, err := w.svc.Exec(t.Context(), "default", "c1", c.post)
 		is(t, name, err, c.kind)

@@ -93,6 +93,7 @@ type Service struct {
 	close context.CancelFunc
 	wait  sync.WaitGroup
 	live  live
+	holds holds
 	shown fragments
 	cpus  cpu.Assigner
 	stale stale

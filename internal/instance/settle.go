@@ -76,7 +76,7 @@ func (s *Service) release(ctx context.Context, v view) error {
 	for i, name := range slices.Sorted(maps.Keys(as.devices)) {
 		group.Go(func() { failures[i] = s.detachOne(ctx, as, name) })
 	}
-	group.Go(func() { failures[len(as.devices)] = s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v)) })
+	group.Go(func() { failures[len(as.devices)] = s.unmountRoot(ctx, v) })
 	group.Wait()
 	return errors.Join(failures...)
 }

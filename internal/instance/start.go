@@ -108,12 +108,12 @@ func startable(v view) error {
 }
 
 func (l *launch) mount(ctx context.Context) (err error) {
-	l.root, err = l.s.d.Volumes.Mount(ctx, l.v.Pool, l.s.volume(l.v))
+	l.root, err = l.s.mountRoot(ctx, l.v)
 	return err
 }
 
 func (l *launch) unmount(ctx context.Context) error {
-	return l.s.d.Volumes.Unmount(ctx, l.v.Pool, l.s.volume(l.v))
+	return l.s.unmountRoot(ctx, l.v)
 }
 
 // attach makes the host side of all devices, or of none.

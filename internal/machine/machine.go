@@ -220,3 +220,10 @@ type Console interface {
 	// ConsoleLog reads what the console has shown.
 	ConsoleLog(ctx context.Context) ([]byte, error)
 }
+
+// Rooter is a Machine whose files can be reached as they are seen inside, with what is mounted there.
+type Rooter interface {
+	// Root opens the root folder, as a place to start from only (O_PATH). It fails with Unavailable when the machine has ended. The
+	// mounts below it are the machine's own and may be anything.
+	Root() (*os.File, error)
+}

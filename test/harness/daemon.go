@@ -255,3 +255,18 @@ func tail(b []byte, n int) []byte {
 	}
 	return b
 }
+
+// PeakMemory is the most memory that the daemon has had, in bytes.
+func (d *Daemon) PeakMemory() int64 {
+	d.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var kb int64
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		d.t.Fatal(err)
+	}
+	return kb << 10
+}

@@ -76,7 +76,8 @@ func newRequest(method, path, body string) (*http.Request, error) {
 }
 
 // shown are the headers that scripts look at.
-var shown = []string{"Location", "Etag", "Content-Type", "Content-Disposition", "Allow"}
+var shown = []string{"Location", "Etag", "Content-Type", "Content-Length", "Content-Disposition", "Allow",
+	"X-Lxd-Uid", "X-Lxd-Gid", "X-Lxd-Mode", "X-Lxd-Type", "X-Lxd-Modified"}
 
 // send sends one request; an operation that comes back is waited for and its end is the answer.
 func (c call) send(req *http.Request) (int, string, error) {

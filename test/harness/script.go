@@ -12,7 +12,7 @@ import (
 )
 
 // Params runs the scripts below dir. start brings up the daemon of one script and sets LXD_DIR in its environment. kind is "fake" or
-// "real": the conditions [fake] and [real] of the scripts.
+// "real": the conditions [fake] and [real] of the scripts; [root] tells who runs them.
 //
 // Besides testscript's own, the scripts have these commands:
 //
@@ -36,6 +36,9 @@ func Params(kind, dir string, start func(env *testscript.Env) error) testscript.
 		Setup:              start,
 		RequireUniqueNames: true,
 		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil
+			}
 			if name != "fake" && name != "real" {
 				return false, fmt.Errorf("unknown condition %q", name)
 			}

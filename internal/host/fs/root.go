@@ -14,8 +14,14 @@ import (
 // confined makes a folder the root of all resolution: "..", absolute paths and symbolic links end inside it.
 const confined = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 
+// NoFollow, among the flags of OpenFile, refuses a symbolic link at the end of the path.
+const NoFollow = unix.O_NOFOLLOW
+
 // Root is an open folder that nothing opened through it can leave, as if the process had changed its root to it.
-type Root struct{ dir *os.File }
+type Root struct {
+	dir   *os.File
+	guard *Guard
+}
 
 // OpenRoot opens the folder at path, which must be trusted: its own symbolic links are followed.
 func OpenRoot(path string) (*Root, error) {
@@ -23,8 +29,11 @@ func OpenRoot(path string) (*Root, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &Root{os.NewFile(uintptr(fd), path)}, nil
+	return &Root{dir: os.NewFile(uintptr(fd), path)}, nil
 }
+
+// RootAt makes an open folder a root, which takes it over; dir may have been opened as a place only (O_PATH).
+func RootAt(dir *os.File) *Root { return &Root{dir: dir} }
 
 // Close lets go of the folder; files opened through it stay open.
 func (r *Root) Close() error { return r.dir.Close() }
@@ -81,7 +90,7 @@ func (r *Root) Sub(path string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Root{f}, nil
+	return &Root{dir: f, guard: r.guard}, nil
 }
 
 // ReadFile reads a whole plain file of at most limit bytes; a larger one is Invalid.

@@ -42,6 +42,7 @@ var (
 	_ machine.Freezer = (*container)(nil)
 	_ machine.Tuner   = (*container)(nil)
 	_ machine.Console = (*container)(nil)
+	_ machine.Rooter  = (*container)(nil)
 )
 
 // hold takes hold of a container by its processes.

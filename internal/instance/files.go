@@ -1,0 +1,171 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"path"
+	"sync"
+
+	"lxd/internal/errs"
+	"lxd/internal/host/fs"
+	"lxd/internal/host/idmap"
+	"lxd/internal/instance/file"
+	"lxd/internal/machine"
+	"lxd/internal/storage"
+)
+
+// Files opens the files of an instance: those of a running one as it sees them, those of a stopped one on its root volume. The
+// caller closes the tree.
+func (s *Service) Files(ctx context.Context, proj, name string) (*file.Tree, error) {
+	v, err := s.view(ctx, proj, name)
+	if err != nil {
+		return nil, err
+	}
+	if v.Making {
+		return nil, errs.Newf(errs.Invalid, "the instance is not complete: wait until it is created")
+	}
+	if r := s.live.get(v.key()); r != nil && !r.over() {
+		if m, ok := r.m.(machine.Rooter); ok {
+			return s.filesInside(v, r, m)
+		}
+	}
+	return s.filesOnDisk(ctx, v)
+}
+
+// filesInside starts at the root of the running machine. What is mounted there may be anything, so that only what the container's root
+// may do itself is done.
+func (s *Service) filesInside(v view, r *running, m machine.Rooter) (*file.Tree, error) {
+	dir, err := m.Root()
+	if err != nil {
+		return nil, err
+	}
+	ids := owners(s.idmap(v))
+	owned := func(id uint32) bool { _, ok := ids.Inside(int64(id)); return ok }
+	root, err := fs.RootAt(dir).Guarded(fs.Guard{Owned: owned})
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return &file.Tree{Root: root, IDs: ids, Done: r.m.Done()}, nil
+}
+
+// filesOnDisk mounts the root volume for as long as the tree is open.
+func (s *Service) filesOnDisk(ctx context.Context, v view) (*file.Tree, error) {
+	h, mounted, err := s.visit(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	release := func() error { return s.leave(context.WithoutCancel(ctx), v, h) }
+	root, err := fs.OpenRoot(mounted.Root)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	t := &file.Tree{Root: root, Release: release, Done: h.gone}
+	if mounted.Shifted {
+		t.IDs = owners(s.idmap(v))
+	}
+	return t, nil
+}
+
+func owners(list []machine.IDRange) (m idmap.Map) {
+	for _, r := range list {
+		m = append(m, idmap.Range(r))
+	}
+	return m
+}
+
+// FileEvent announces what was done to a file.
+func (s *Service) FileEvent(ctx context.Context, action, proj, name, p string) {
+	e := change(ctx, action, Record{Project: proj, Name: name})
+	e.Context = map[string]any{"path": path.Join("/", p)}
+	s.announce(e)
+}
+
+// holds counts who needs the root volumes of instances mounted: a machine, and those who visit its files. The last one to go unmounts.
+type holds struct {
+	mu  sync.Mutex
+	all map[string]*held
+}
+
+// held is who needs one volume. mu is held while it is mounted or unmounted.
+type held struct {
+	mu       sync.Mutex
+	machine  bool
+	visitors int
+	// gone is closed when the volume is about to be removed.
+	gone chan struct{}
+}
+
+func (h *holds) of(key string) *held {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.all == nil {
+		h.all = map[string]*held{}
+	}
+	if h.all[key] == nil {
+		h.all[key] = &held{gone: make(chan struct{})}
+	}
+	return h.all[key]
+}
+
+// evict ends all visits of a volume that is about to be removed.
+func (h *holds) evict(key string) {
+	h.mu.Lock()
+	e := h.all[key]
+	delete(h.all, key)
+	h.mu.Unlock()
+	if e != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		close(e.gone)
+	}
+}
+
+// visit mounts the root volume for somebody who looks at its files.
+func (s *Service) visit(ctx context.Context, v view) (*held, storage.Mounted, error) {
+	h := s.holds.of(v.key())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := s.d.Volumes.Mount(ctx, v.Pool, s.volume(v))
+	if err == nil {
+		h.visitors++
+	}
+	return h, m, err
+}
+
+// leave ends a visit.
+func (s *Service) leave(ctx context.Context, v view, h *held) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.visitors--
+	select {
+	case <-h.gone:
+		return nil // another volume may have the name by now
+	default:
+	}
+	if h.visitors > 0 || h.machine || s.live.get(v.key()) != nil {
+		return nil
+	}
+	return s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v))
+}
+
+// mountRoot mounts the root volume for the machine.
+func (s *Service) mountRoot(ctx context.Context, v view) (storage.Mounted, error) {
+	h := s.holds.of(v.key())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := s.d.Volumes.Mount(ctx, v.Pool, s.volume(v))
+	h.machine = h.machine || err == nil
+	return m, err
+}
+
+// unmountRoot unmounts the root volume of a machine that has ended, unless somebody looks at its files.
+func (s *Service) unmountRoot(ctx context.Context, v view) error {
+	h := s.holds.of(v.key())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.machine = false
+	if h.visitors > 0 {
+		return nil
+	}
+	return s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v))
+}
