@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -85,6 +87,9 @@ func ConnectHTTPS(base string, config *tls.Config) (*Client, error) {
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.socket)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("the LXD unix socket %q is not for this user: use sudo, or a user of the group that the daemon was given with --group", c.socket)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("LXD unix socket %q not answering: %w", c.socket, err)
 	}

@@ -5,12 +5,16 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"lxd/api"
 	"lxd/client"
@@ -216,5 +220,45 @@ func TestRawBodies(t *testing.T) {
 		if err := json.Unmarshal(answer.Metadata, &got); err != nil || got != want {
 			t.Errorf("got %q, %v, want %q", got, err, want)
 		}
+	}
+}
+
+// TestSocketOfAnother: a user who may not use the socket is told who may.
+func TestSocketOfAnother(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("another user's socket takes root to make")
+	}
+	dir, err := os.MkdirTemp("/tmp", "lxdc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Chmod(socket, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread, whose user was changed, ends with this
+		if err := unix.Setfsuid(65534); err != nil {
+			done <- err
+			return
+		}
+		c, err := client.ConnectUnix(socket)
+		if err == nil {
+			_, err = c.Websocket(t.Context(), "id", "secret")
+		}
+		done <- err
+	}()
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "--group") {
+		t.Error(err)
 	}
 }
