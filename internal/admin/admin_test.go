@@ -115,6 +115,17 @@ func TestAutoKeepsWhatExists(t *testing.T) {
 	}
 }
 
+func TestAutoWithAnotherBackend(t *testing.T) {
+	f := newFake()
+	f.objects["/1.0/storage-pools?recursion=1"] = `[{"name":"fast","driver":"dir"}]`
+	if _, err := run(t, f, "", "init", "--auto", "--storage-backend", "zfs"); !errs.Is(err, errs.Conflict) || len(f.writes) > 0 {
+		t.Error(err, f.writes)
+	}
+	if _, err := run(t, f, "", "init", "--auto", "--storage-backend", "zfs", "--storage-pool", "new"); err != nil || !f.wrote("POST /1.0/storage-pools", `"driver":"zfs"`) {
+		t.Error(err, f.writes)
+	}
+}
+
 func TestPreseedPutsBackOnFailure(t *testing.T) {
 	f := newFake()
 	f.fail = "PUT /1.0/profiles/default"

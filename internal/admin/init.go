@@ -103,6 +103,9 @@ func (o choices) run(ctx context.Context, s Server, in io.Reader, out io.Writer)
 		return err
 	}
 	if o.auto || o.minimal {
+		if err := have.checkBackend(o); err != nil {
+			return err
+		}
 		return apply(ctx, s, defaults(have, o))
 	}
 	want, show, err := (&interview{in: newLines(in), out: out}).ask(have)
@@ -163,6 +166,16 @@ func defaults(h present, o choices) preseed {
 	}
 	bridge, bridged := h.bridge()
 	return newSetup(setup{pool: pool, backend: backend, poolExists: h.hasPool(pool), bridge: bridge, bridgeExists: bridged})
+}
+
+// checkBackend refuses a backend that the pool, which exists already, does not have.
+func (h present) checkBackend(o choices) error {
+	for i, p := range h.pools {
+		if (p.Name == o.pool || o.pool == "" && i == 0) && o.backend != "" && o.backend != p.Driver {
+			return errs.Newf(errs.Conflict, "storage pool %q exists and is of backend %s: leave out --storage-backend, or name another pool with --storage-pool", p.Name, p.Driver)
+		}
+	}
+	return nil
 }
 
 func (h present) hasPool(name string) bool {
