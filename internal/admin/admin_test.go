@@ -103,6 +103,24 @@ func TestAutoMakesPoolBridgeAndProfile(t *testing.T) {
 	}
 }
 
+func TestAutoServesTheNetwork(t *testing.T) {
+	for want, args := range map[string][]string{
+		"":               nil,
+		"[::]:8443":      {"--network-address", "all"},
+		"[::]:9000":      {"--network-port", "9000"},
+		"10.0.0.5:8443":  {"--network-address", "10.0.0.5"},
+		"[fd42::1]:9000": {"--network-address", "[fd42::1]", "--network-port", "9000"},
+	} {
+		f := newFake()
+		if out, err := run(t, f, "", append([]string{"init", "--auto"}, args...)...); err != nil {
+			t.Fatal(out, err)
+		}
+		if f.wrote("PATCH /1.0 ") != (want != "") || want != "" && !f.wrote("PATCH /1.0 ", `"core.https_address":"`+want+`"`) {
+			t.Error(want, f.writes)
+		}
+	}
+}
+
 func TestAutoKeepsWhatExists(t *testing.T) {
 	f := newFake()
 	f.objects["/1.0/storage-pools?recursion=1"] = `[{"name":"fast","driver":"dir"}]`
@@ -149,7 +167,7 @@ func TestBadInput(t *testing.T) {
 		"two modes":       {"", "exclude", []string{"init", "--auto", "--dump"}},
 		"flag, no auto":   {"", "--auto", []string{"init", "--storage-pool", "x"}},
 		"device":          {"", "backend", []string{"init", "--auto", "--storage-create-device", "/dev/x"}},
-		"https":           {"", "HTTPS", []string{"init", "--auto", "--network-port", "8443"}},
+		"port":            {"", "65535", []string{"init", "--auto", "--network-port", "70000"}},
 		"unknown command": {"", "unknown command", []string{"nonsense"}},
 		"input ends":      {"yes\n", "input ended", []string{"init"}},
 	} {

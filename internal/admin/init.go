@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	yaml "go.yaml.in/yaml/v3"
@@ -74,8 +77,8 @@ func (o choices) check() error {
 	case o.device != "" || o.loop != -1:
 		return errs.Newf(errs.Unsupported, "--storage-create-device and --storage-create-loop need a backend that can use a device: the dir backend keeps "+
 			"its volumes in a folder")
-	case o.address != "" || o.port != -1:
-		return errs.Newf(errs.Unsupported, "serving HTTPS is not supported yet: leave out --network-address and --network-port and use the local socket")
+	case o.port != -1 && (o.port < 1 || o.port > 65535):
+		return errs.Newf(errs.Invalid, "--network-port must be from 1 to 65535")
 	case o.uiLink:
 		return errs.Newf(errs.Unsupported, "the web interface is not supported yet: leave out --ui-initial-access-link")
 	}
@@ -165,7 +168,26 @@ func defaults(h present, o choices) preseed {
 		backend = "dir"
 	}
 	bridge, bridged := h.bridge()
-	return newSetup(setup{pool: pool, backend: backend, poolExists: h.hasPool(pool), bridge: bridge, bridgeExists: bridged})
+	want := newSetup(setup{pool: pool, backend: backend, poolExists: h.hasPool(pool), bridge: bridge, bridgeExists: bridged})
+	if address := o.listen(); address != "" {
+		want.Config = map[string]any{"core.https_address": address}
+	}
+	return want
+}
+
+// listen is the network address that the flags ask for; a port alone, or the word all, means every address.
+func (o choices) listen() string {
+	if o.address == "" && o.port == -1 {
+		return ""
+	}
+	host, port := strings.Trim(o.address, "[]"), o.port
+	if host == "" || host == "all" {
+		host = "::"
+	}
+	if port == -1 {
+		port = 8443
+	}
+	return net.JoinHostPort(host, strconv.FormatInt(port, 10))
 }
 
 // checkBackend refuses a backend that the pool, which exists already, does not have.

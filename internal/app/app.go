@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"lxd/internal/app/https"
 	"lxd/internal/auth"
 	"lxd/internal/driver/all"
 	"lxd/internal/errs"
@@ -48,6 +49,9 @@ type App struct {
 	rest   *rest.Server
 	domain *domain
 	http   *http.Server
+	// identity and network are how the API is served to the network.
+	identity https.Certificate
+	network  *https.Server
 
 	// closers undo what Open did, to be run newest first.
 	closers []closer
@@ -76,8 +80,8 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		what string
 		fn   func(context.Context) error
 	}{
-		{"state directory", a.openDir}, {"state database", a.openStore}, {"operations", a.openOps}, {"resources", a.openDomain},
-		{"socket", a.serve}, {"start", a.bringUp},
+		{"state directory", a.openDir}, {"state database", a.openStore}, {"operations", a.openOps},
+		{"server certificate", a.openIdentity}, {"resources", a.openDomain}, {"socket", a.serve}, {"start", a.bringUp}, {"network", a.serveNetwork},
 	} {
 		begun := time.Now()
 		if err := step.fn(ctx); err != nil {
@@ -140,8 +144,11 @@ func (a *App) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.rest = &rest.Server{Ops: a.ops, Project: a.domain.projects.Check}
-	a.http = &http.Server{Handler: a.rest.Handler(a.routes(a.facts())...), ConnContext: auth.ConnContext, ReadHeaderTimeout: 30 * time.Second,
+	a.rest = &rest.Server{Ops: a.ops, Project: a.domain.projects.Check, Auth: a.domain.trust.Identify}
+	handler := a.rest.Handler(a.routes(a.facts())...)
+	a.network = https.New(handler, a.identity)
+	a.domain.server.Listen = a.network.Move
+	a.http = &http.Server{Handler: handler, ConnContext: auth.ConnContext, ReadHeaderTimeout: 30 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return context.Background() }}
 	served := make(chan struct{})
 	go func() {

@@ -21,12 +21,14 @@ import (
 	"lxd/internal/project"
 	"lxd/internal/server"
 	"lxd/internal/storage"
+	"lxd/internal/trust"
 )
 
 // domain is the rules of all resources, and the backends below them.
 type domain struct {
 	backends  all.Set
 	server    *server.Service
+	trust     *trust.Service
 	projects  *project.Service
 	profiles  *profile.Service
 	networks  *network.Service
@@ -46,7 +48,8 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 		return err
 	}
 	d.profiles = profile.New(profile.Deps{Store: a.store})
-	d.projects = project.New(project.Deps{Store: a.store, Profiles: d.profiles})
+	d.trust = a.openTrust()
+	d.projects = project.New(project.Deps{Store: a.store, Profiles: followers{d.profiles, d.trust}})
 	d.server = &server.Service{Store: a.store, Project: d.projects.Check}
 	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks")})
 	d.images = image.New(image.Deps{Store: a.store, Dir: a.dir.join("images"), Tmp: a.dir.join("tmp")})

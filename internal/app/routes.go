@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"os"
 
 	"lxd/api"
 	"lxd/internal/driver/all"
@@ -22,7 +21,7 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 	d := a.domain
 	return [][]rest.Route{
 		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)),
-		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.server),
+		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.server), endpoint.Certificates(d.trust),
 		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), endpoint.Networks(d.networks),
 		endpoint.StoragePools(d.pools), endpoint.Resources(hardware.Host{}.Resources), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
 		endpoint.Instances(d.instances, nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
@@ -33,11 +32,8 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 // facts is what the server says of itself.
 func (a *App) facts() server.Facts {
 	d := a.domain
-	host, err := os.Hostname()
-	if err != nil {
-		host = "none"
-	}
-	f := server.Facts{Name: host, Driver: d.backends.Machine.Name(), InstanceTypes: []string{string(api.InstanceTypeContainer)}, Firewall: d.backends.Firewall}
+	f := server.Facts{Name: hostName(), Certificate: a.identity.PEM, CertificateFingerprint: a.identity.Fingerprint, Addresses: a.addresses,
+		Driver: d.backends.Machine.Name(), InstanceTypes: []string{string(api.InstanceTypeContainer)}, Firewall: d.backends.Firewall}
 	if info, err := d.backends.Machine.Probe(context.Background()); err == nil {
 		f.DriverVersion = info.Version
 	}

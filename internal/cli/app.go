@@ -15,6 +15,7 @@ import (
 	"lxd/api"
 	"lxd/client"
 	"lxd/internal/cli/conf"
+	"lxd/internal/cli/pin"
 	"lxd/internal/cli/render"
 	"lxd/internal/cli/term"
 )
@@ -125,7 +126,8 @@ func connect(cfg *conf.Config, name string, r conf.Remote) (*client.Client, erro
 	case r.Protocol == "simplestreams":
 		return nil, fmt.Errorf("Remote %q is a simplestreams image server, which this client cannot read yet. Import images from files with: lxc image import", name)
 	}
-	tls, err := tlsConfig(cfg, name)
+	cert, key := cfg.ClientCertificate()
+	tls, err := pin.TLS(cert, key, cfg.ServerCertificate(name))
 	if err != nil {
 		return nil, err
 	}

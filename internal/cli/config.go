@@ -77,7 +77,7 @@ func configCommand(a *App) *cobra.Command {
 		devices:   instanceDevices,
 		inherited: func(i *api.Instance, device string) bool { return i.ExpandedDevices[device] != nil }}
 	return branch("config", "Manage instance and server configuration options",
-		devices.command(deviceOverride(a)), configEdit(a), configGet(a), configMetadata(a), configSet(a), configShow(a), configUnset(a))
+		devices.command(deviceOverride(a)), configEdit(a), configGet(a), configMetadata(a), configSet(a), configShow(a), trustCommand(a), configUnset(a))
 }
 
 // configFlags are the flags of the config commands, and what is to be changed.

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ type answer struct {
 	async bool
 	fail  string
 	meta  map[string]any
+	class string
 	etag  string
 	// names is the answer to a list that is asked for without recursion.
 	names []string
@@ -173,6 +175,6 @@ func (f *fake) wait(w http.ResponseWriter, id string) {
 }
 
 func operation(id string, a answer, status api.StatusCode) api.Operation {
-	return api.Operation{ID: id, Class: "task", Description: "Working", Status: status.String(), StatusCode: status,
+	return api.Operation{ID: id, Class: cmp.Or(a.class, "task"), Description: "Working", Status: status.String(), StatusCode: status,
 		CreatedAt: time.Unix(1700000000, 0).UTC(), Metadata: a.meta, MayCancel: true}
 }

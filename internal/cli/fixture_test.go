@@ -69,7 +69,21 @@ func fixture() map[string]answer {
 	}
 	fixtureImages(out)
 	fixturePlaces(out)
+	fixtureTrust(out)
 	return out
+}
+
+// fixtureTrust is a server that trusts one client and has one token out.
+func fixtureTrust(out map[string]answer) {
+	cert := api.Certificate{Name: "desk", Type: "client", Projects: []string{}, Fingerprint: "3f8b" + fingerprint[4:], Certificate: "no PEM"}
+	out["GET /1.0/certificates"] = answer{metadata: []api.Certificate{cert}}
+	out["GET /1.0/certificates/3f8b"] = answer{metadata: cert, etag: "e-cert"}
+	request := map[string]any{"name": "laptop", "type": "client"}
+	meta := map[string]any{"secret": "s3", "fingerprint": fingerprint, "addresses": []string{"10.0.0.1:8443"}, "request": request, "expiresAt": day}
+	out["POST /1.0/certificates"] = answer{async: true, meta: meta, class: "token"}
+	token := operation("t1", answer{meta: meta, class: "token"}, api.StatusRunning)
+	list := out["GET /1.0/operations"].metadata.(map[string]any)
+	list["running"] = append(list["running"].([]api.Operation), token)
 }
 
 func server() api.Server {

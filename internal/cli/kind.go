@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"lxd/client"
+	"lxd/internal/cli/editor"
 	"lxd/internal/cli/property"
 	"lxd/internal/cli/render"
 )
@@ -307,4 +309,41 @@ func (a *App) assignments(args []string) (map[string]string, error) {
 		out[key] = value
 	}
 	return out, nil
+}
+
+// editYAML lets the user edit v, headed by help, and saves the result. A text that is refused is offered again.
+func (a *App) editYAML(help string, v any, save func([]byte) error) error {
+	var text bytes.Buffer
+	text.WriteString(comment(help))
+	if err := render.YAML(&text, v); err != nil {
+		return err
+	}
+	content := text.Bytes()
+	for {
+		edited, err := editor.Open(a.ctx, editor.Streams{In: a.In, Out: a.Out, Err: a.Err}, content)
+		if err != nil {
+			return err
+		}
+		err = save(edited)
+		if err == nil || !a.interactive() {
+			return err
+		}
+		fmt.Fprintf(a.Err, "Config parsing error: %v\n", err)
+		if _, err := a.ask("Press enter to open the editor again or ctrl+c to abort change\n"); err != nil {
+			return err
+		}
+		content = edited
+	}
+}
+
+// comment is help as comment lines in front of a document.
+func comment(help string) string {
+	if help == "" {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(help), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight("### "+line, " ")
+	}
+	return strings.Join(lines, "\n") + "\n\n"
 }

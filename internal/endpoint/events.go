@@ -68,6 +68,7 @@ func eventFilter(c *rest.Call) (event.Filter, error) {
 		if err := auth.Can("project", "can_view_events").Check(c.Caller, o); err != nil || c.AllProjects {
 			return f, server
 		}
+		f.ProjectOnly = true
 	}
 	for typ := range strings.SplitSeq(c.Param("type"), ",") {
 		if typ = strings.TrimSpace(typ); typ == "" {

@@ -50,7 +50,8 @@ func (h images) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.
 			shown = append(shown, img)
 		}
 	}
-	return items(shown, err, func(i api.Image) string { return project.URL("", "images", i.Fingerprint) })
+	list := items(shown, err, func(i api.Image) string { return project.URL("", "images", i.Fingerprint) })
+	return within(list, func(i api.Image) string { return i.Project })
 }
 
 func (h images) get(ctx context.Context, c *rest.Call) (api.Image, any, error) {

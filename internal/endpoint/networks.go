@@ -6,6 +6,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/errs"
 	"lxd/internal/network"
 	"lxd/internal/rest"
 )
@@ -31,7 +32,18 @@ type networks struct{ svc *network.Service }
 
 func (h networks) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Network], error] {
 	all, err := h.svc.List(ctx, c.Project, c.AllProjects)
-	return items(all, err, func(n api.Network) string { return network.URL(n.Name) })
+	shown := all[:0]
+	for _, n := range all {
+		if h.sees(c, n) {
+			shown = append(shown, n)
+		}
+	}
+	return within(items(shown, err, func(n api.Network) string { return network.URL(n.Name) }), func(n api.Network) string { return n.Project })
+}
+
+// sees tells whether the caller may know of a network: the interfaces of the host belong to no project.
+func (networks) sees(c *rest.Call, n api.Network) bool {
+	return n.Managed || c.Caller.May(auth.Object{Entity: "server", URL: "/1.0"}, "can_view_unmanaged_networks")
 }
 
 func (h networks) create(ctx context.Context, c *rest.Call, in api.NetworksPost) (string, error) {
@@ -39,7 +51,11 @@ func (h networks) create(ctx context.Context, c *rest.Call, in api.NetworksPost)
 }
 
 func (h networks) get(ctx context.Context, c *rest.Call) (api.Network, any, error) {
-	return h.svc.Get(ctx, c.Project, c.PathValue("networkName"))
+	n, etag, err := h.svc.Get(ctx, c.Project, c.PathValue("networkName"))
+	if err == nil && !h.sees(c, n) {
+		return api.Network{}, nil, errs.Newf(errs.NotFound, "network %q not found", n.Name)
+	}
+	return n, etag, err
 }
 
 func (h networks) rename(ctx context.Context, c *rest.Call, in api.NetworkPost) (string, error) {
@@ -65,6 +81,9 @@ func (h networks) leases(ctx context.Context, c *rest.Call) ([]api.NetworkLease,
 }
 
 func (h networks) state(ctx context.Context, c *rest.Call) (api.NetworkState, any, error) {
+	if _, _, err := h.get(ctx, c); err != nil {
+		return api.NetworkState{}, nil, err
+	}
 	st, err := h.svc.State(ctx, c.Project, c.PathValue("networkName"))
 	return st, nil, err
 }

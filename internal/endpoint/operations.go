@@ -39,10 +39,9 @@ func (h operations) list(_ context.Context, c *rest.Call) (map[string][]any, any
 	if c.AllProjects {
 		project = ""
 	}
-	may := auth.Can("project", "can_view_operations")
 	groups := map[string][]any{}
 	for _, o := range h.ops.List(project) {
-		if !h.own(c, o) && !may.Sees(c.Caller, auth.Object{URL: "/1.0/projects/" + url.PathEscape(o.Project())}) {
+		if !h.sees(c, o) {
 			continue
 		}
 		a := o.API()
@@ -61,8 +60,31 @@ func (h operations) own(c *rest.Call, o *op.Operation) bool {
 	return o.Caller().Username == c.Caller.Name && o.Caller().Protocol == string(c.Caller.Kind)
 }
 
-func (h operations) get(_ context.Context, c *rest.Call) (api.Operation, any, error) {
+// sees tells whether the caller may know of the operation: its own, or one of a project whose operations it may view.
+func (h operations) sees(c *rest.Call, o *op.Operation) bool {
+	if c.Caller.Admin || h.own(c, o) {
+		return true
+	}
+	if o.Project() == "" {
+		return auth.Can("server", "can_view_operations").Sees(c.Caller, auth.Object{URL: "/1.0"})
+	}
+	return auth.Can("project", "can_view_operations").Sees(c.Caller, auth.Object{URL: "/1.0/projects/" + url.PathEscape(o.Project())})
+}
+
+// find finds an operation that the caller may know of. Those with fine-grained rights do not learn that there are others.
+func (h operations) find(c *rest.Call) (*op.Operation, error) {
 	o, err := h.ops.Get(c.PathValue("id"))
+	if err == nil && !h.sees(c, o) {
+		if !c.Caller.FineGrained {
+			return nil, errs.Newf(errs.Forbidden, "not authorized: the operation is not one of this client, or of its projects")
+		}
+		return nil, errs.Newf(errs.NotFound, "operation %q not found", c.PathValue("id"))
+	}
+	return o, err
+}
+
+func (h operations) get(_ context.Context, c *rest.Call) (api.Operation, any, error) {
+	o, err := h.find(c)
 	if err != nil {
 		return api.Operation{}, nil, err
 	}
@@ -71,7 +93,7 @@ func (h operations) get(_ context.Context, c *rest.Call) (api.Operation, any, er
 
 // cancel is for who started the operation, and for who may edit the server.
 func (h operations) cancel(ctx context.Context, c *rest.Call, _ rest.None) (none rest.None, err error) {
-	o, err := h.ops.Get(c.PathValue("id"))
+	o, err := h.find(c)
 	if err != nil {
 		return none, err
 	}
@@ -111,10 +133,10 @@ func (h operations) wait(w http.ResponseWriter, c *rest.Call) error {
 
 // waitable finds the operation; callers that are not trusted must know a secret of it.
 func (h operations) waitable(c *rest.Call) (*op.Operation, error) {
-	o, err := h.ops.Get(c.PathValue("id"))
 	if c.Caller.Trusted() {
-		return o, err
+		return h.find(c)
 	}
+	o, err := h.ops.Get(c.PathValue("id"))
 	if err != nil || !knows(o, c.Param("secret")) {
 		return nil, errs.Newf(errs.Forbidden, "not authorized: the server does not trust this client and the secret does not match")
 	}

@@ -70,6 +70,15 @@ func TestOperationIsShownAndCancelled(t *testing.T) {
 	if a := w.do(t, "DELETE", o.URL(), ""); a.HTTP != 403 {
 		t.Error("a stranger cancels", a)
 	}
+	for _, path := range []string{o.URL(), o.URL() + "/wait"} {
+		if a := w.do(t, "GET", path, ""); a.HTTP != 403 {
+			t.Error("a stranger sees it", path, a)
+		}
+	}
+	w.who.FineGrained = true
+	if a := w.do(t, "GET", o.URL(), ""); a.HTTP != 404 {
+		t.Error("a stranger learns that there is one", a)
+	}
 	w.who = auth.Identity{Kind: auth.Unix, Name: "root"} // not an admin, but its own
 	if a := w.do(t, "DELETE", o.URL(), ""); a.HTTP != 200 || string(a.Metadata) != "{}" {
 		t.Error(a)

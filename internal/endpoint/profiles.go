@@ -72,3 +72,17 @@ func items[T any](all []T, err error, url func(T) string) iter.Seq2[rest.Item[T]
 		}
 	}
 }
+
+// within says of each item which project it is in, for lists whose URLs do not tell.
+func within[T any](list iter.Seq2[rest.Item[T], error], project func(T) string) iter.Seq2[rest.Item[T], error] {
+	return func(yield func(rest.Item[T], error) bool) {
+		for it, err := range list {
+			if err == nil {
+				it.Project = project(it.Value(1))
+			}
+			if !yield(it, err) {
+				return
+			}
+		}
+	}
+}

@@ -19,10 +19,12 @@ const (
 type Filter struct {
 	// Types are the wanted types; nil means all.
 	Types []string
-	// Project is the wanted project; events without a project always match.
+	// Project is the wanted project; events without a project match too, unless ProjectOnly is set.
 	Project string
 	// AllProjects ignores Project.
 	AllProjects bool
+	// ProjectOnly leaves out what belongs to no project: it is about the server, and may hold its secrets.
+	ProjectOnly bool
 }
 
 // Publisher accepts events.

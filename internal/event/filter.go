@@ -14,5 +14,8 @@ func (f Filter) Match(ev api.Event) bool {
 	if f.Types != nil && !slices.Contains(f.Types, ev.Type) {
 		return false
 	}
-	return f.AllProjects || ev.Project == "" || ev.Project == f.Project
+	if ev.Project == "" {
+		return !f.ProjectOnly
+	}
+	return f.AllProjects || ev.Project == f.Project
 }

@@ -46,18 +46,19 @@ func gather[T any](c *Call, items iter.Seq2[Item[T], error]) ([][]byte, error) {
 
 // erased is an Item of any type, so that what follows is compiled once.
 type erased struct {
-	url   string
+	url, project string
+
 	value func(int) any
 	json  func(int) []byte
 }
 
 func erase[T any](it Item[T]) erased {
-	return erased{it.URL, func(n int) any { return it.Value(n) }, it.JSON}
+	return erased{it.URL, it.Project, func(n int) any { return it.Value(n) }, it.JSON}
 }
 
 // part is the JSON of one item, nil for one that is left out.
 func (c *Call) part(f *filter.Filter, it erased) ([]byte, error) {
-	if !c.Caller.Admin && !c.route.Access.Sees(c.Caller, objectAt(it.url)) {
+	if !c.Caller.Admin && !c.route.Access.Sees(c.Caller, c.objectAt(it)) {
 		return nil, nil
 	}
 	if f != nil {
@@ -81,12 +82,15 @@ func (c *Call) part(f *filter.Filter, it erased) ([]byte, error) {
 	return b, nil
 }
 
-// objectAt is the object that a list shows under that URL.
-func objectAt(url string) auth.Object {
-	path, query, _ := strings.Cut(url, "?")
-	project := "default"
-	if _, p, ok := strings.Cut(query, "project="); ok {
+// objectAt is the object that an item of a list shows. One of all projects whose URL names none is in the default project.
+func (c *Call) objectAt(it erased) auth.Object {
+	path, query, _ := strings.Cut(it.url, "?")
+	project := it.project
+	if _, p, ok := strings.Cut(query, "project="); ok && project == "" {
 		project, _, _ = strings.Cut(p, "&")
+	}
+	if project == "" {
+		project = c.Project
 	}
 	return auth.Object{Project: project, URL: path}
 }

@@ -120,6 +120,26 @@ func Create[In any](pattern string, a Access, h func(context.Context, *Call, In)
 		}}
 }
 
+// Either makes a route whose handler makes an object at once and returns its URL, or returns work that the server is to run.
+func Either[In any](pattern string, a Access, h func(context.Context, *Call, In) (location string, work *op.Spec, err error)) Route {
+	return Route{Pattern: pattern, Access: a, Kind: CreateKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[None](),
+		serve: func(s *Server, w http.ResponseWriter, c *Call) error {
+			in, err := decode[In](w, c)
+			if err != nil {
+				return err
+			}
+			location, work, err := h(c.Context(), c, in)
+			if err != nil {
+				return err
+			}
+			if work != nil {
+				return s.Start(w, c, *work)
+			}
+			w.Header().Set("Location", location)
+			return writeJSON(w, http.StatusCreated, success(nil))
+		}}
+}
+
 // Async makes a route whose handler checks the request and returns the work; the server runs it.
 func Async[In any](pattern string, a Access, h func(context.Context, *Call, In) (op.Spec, error)) Route {
 	return Route{Pattern: pattern, Access: a, Kind: AsyncKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[api.Operation](),
@@ -140,6 +160,8 @@ func Async[In any](pattern string, a Access, h func(context.Context, *Call, In) 
 type Item[T any] struct {
 	// URL is what recursion 0 shows.
 	URL string
+	// Project is the project that the object is in, for those whose URL does not tell it; "" is the one of the call.
+	Project string
 	// Value makes the object as that recursion (1 or more) shows it.
 	Value func(recursion int) T
 	// JSON is the kept JSON of the object, used when there is no need to look inside; nil, or a nil result, means to marshal

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -73,6 +74,8 @@ func (s *Server) Handler(tables ...[]Route) http.Handler {
 // handle answers one request and logs it; a panic of a handler ends that answer alone.
 func (s *Server) handle(t *tree, rw http.ResponseWriter, r *http.Request) {
 	w, start := &writer{ResponseWriter: rw}, time.Now()
+	r = guard(w, r)
+	defer w.begin() // what is buffered is sent after this
 	defer func() {
 		if p := recover(); p != nil {
 			s.panicked(w, r, p)
@@ -170,7 +173,18 @@ func (s *Server) admit(c *Call) error {
 	if err != nil || c.route.global || s.Project == nil || c.AllProjects {
 		return err
 	}
+	if err := c.mayEnterProject(); err != nil {
+		return err
+	}
 	return s.Project(c.Context(), c.Project)
+}
+
+// mayEnterProject keeps those out who have rights in some projects only, so that they do not even learn which others there are.
+func (c *Call) mayEnterProject() error {
+	if c.Caller.Admin || c.Caller.FineGrained || !c.Caller.Trusted() || !c.query.Has("project") && !auth.InProject(c.route.Access.Entity()) {
+		return nil
+	}
+	return auth.Can("project", "can_view").Check(c.Caller, auth.Object{URL: "/1.0/projects/" + url.PathEscape(c.Project)})
 }
 
 // place names the other member that must serve the call.

@@ -11,6 +11,9 @@ import (
 type writer struct {
 	http.ResponseWriter
 	status int
+	// control is there if the client is on a network, and stream tells that it speaks HTTP/2.
+	control *http.ResponseController
+	stream  bool
 }
 
 // WriteHeader sends the status and remembers it.
@@ -18,6 +21,8 @@ func (w *writer) WriteHeader(code int) {
 	if w.status == 0 {
 		w.status = code
 	}
+	w.begin()
+	defer w.end()
 	w.ResponseWriter.WriteHeader(code)
 }
 
@@ -26,6 +31,8 @@ func (w *writer) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.begin()
+	defer w.end()
 	return w.ResponseWriter.Write(b)
 }
 
@@ -33,6 +40,9 @@ func (w *writer) Write(b []byte) (int, error) {
 func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
+	}
+	if w.control != nil { // the deadline of each part must be set
+		return io.Copy(struct{ io.Writer }{w}, r)
 	}
 	return io.Copy(w.ResponseWriter, r)
 }
@@ -44,7 +54,11 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // Flush sends what is buffered.
-func (w *writer) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+func (w *writer) Flush() {
+	w.begin()
+	defer w.end()
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
 
 // Unwrap gives http.ResponseController the writer below.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

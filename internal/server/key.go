@@ -4,6 +4,14 @@ import (
 	"lxd/internal/schema"
 )
 
+// Keys that others than this package act on.
+const (
+	// HTTPSAddress is where the API is served to the network.
+	HTTPSAddress = "core.https_address"
+	// TokenExpiry is how long a token for adding a client is valid.
+	TokenExpiry = "core.remote_token_expiry"
+)
+
 // later marks a key whose feature does not exist yet.
 func later(k schema.Key) schema.Key {
 	k.Later = true
@@ -34,7 +42,7 @@ var keys = schema.New("server",
 	later(schema.Key{Name: "core.bgp_routerid", Type: schema.String, Local: true, Short: "Router identifier of the BGP server"}),
 	later(schema.Key{Name: "core.debug_address", Type: schema.String, Local: true, Short: "Address of the debugging server"}),
 	later(schema.Key{Name: "core.dns_address", Type: schema.String, Local: true, Short: "Address of the authoritative DNS server"}),
-	later(schema.Key{Name: "core.https_address", Type: schema.String, Local: true, Short: "Address on which the API is served to the network"}),
+	schema.Key{Name: HTTPSAddress, Type: schema.String, Check: isAddress, Local: true, Short: "Address on which the API is served to the network"},
 	later(schema.Key{Name: "core.https_allowed_credentials", Type: schema.Bool, Default: "false", Short: "Whether other web sites may send credentials"}),
 	later(schema.Key{Name: "core.https_allowed_headers", Type: schema.String, Short: "Value of the Access-Control-Allow-Headers header"}),
 	later(schema.Key{Name: "core.https_allowed_methods", Type: schema.String, Short: "Value of the Access-Control-Allow-Methods header"}),
@@ -45,7 +53,7 @@ var keys = schema.New("server",
 	later(schema.Key{Name: "core.proxy_http", Type: schema.String, Short: "Proxy for outgoing HTTP; the environment's if empty"}),
 	later(schema.Key{Name: "core.proxy_https", Type: schema.String, Short: "Proxy for outgoing HTTPS; the environment's if empty"}),
 	later(schema.Key{Name: "core.proxy_ignore_hosts", Type: schema.String, Short: "Hosts that are reached without a proxy"}),
-	later(schema.Key{Name: "core.remote_token_expiry", Type: schema.String, Default: "15d", Short: "How long a token for adding a client is valid"}),
+	schema.Key{Name: TokenExpiry, Type: schema.Expiry, Default: "15d", Short: "How long a token for adding a client is valid"},
 	schema.Key{Name: "core.shutdown_timeout", Type: schema.Between(0, 1<<31-1), Default: "5", Short: "Minutes that a shutdown waits for running operations"},
 	later(schema.Key{Name: "core.storage_buckets_address", Type: schema.String, Local: true, Short: "Address of the object storage server"}),
 	later(schema.Key{Name: "core.syslog_socket", Type: schema.Bool, Default: "false", Local: true, Short: "Whether log messages are taken from a syslog socket"}),

@@ -14,6 +14,7 @@ import (
 	"lxd/internal/op"
 	"lxd/internal/schema"
 	"lxd/internal/store"
+	"lxd/internal/undo"
 )
 
 // uuidKey is the key that every PUT must send back as it was.
@@ -43,6 +44,8 @@ type Service struct {
 	Location string
 	// Project tells whether a project exists; some keys are about one. Nil knows none.
 	Project func(ctx context.Context, name string) error
+	// Listen serves the API on another network address from now on, or fails and changes nothing. Nil is for servers without a network.
+	Listen func(address string) error
 }
 
 // Init makes the server's identity at its first start.
@@ -78,32 +81,62 @@ func (s *Service) Get(ctx context.Context, key string) (string, error) {
 	return keys.Get(all, key), err
 }
 
-// Replace makes config the whole configuration. Every bad key is found before anything changes.
-func (s *Service) Replace(ctx context.Context, config map[string]any) error {
+// Replace makes config the whole configuration, and acts on it. Every bad key is found before anything changes.
+func (s *Service) Replace(ctx context.Context, config map[string]any) (err error) {
 	next, err := s.check(ctx, config)
 	if err != nil {
 		return err
 	}
-	return s.Store.Update(ctx, func(tx store.Tx) error {
-		old, err := s.merged(tx)
-		if err != nil {
-			return err
-		}
-		if old[uuidKey] != next[uuidKey] {
-			return errs.Newf(errs.Invalid, "%s cannot be changed: send it back as %q", uuidKey, old[uuidKey])
-		}
-		if maps.Equal(old, next) {
-			return nil
-		}
-		global, local := split(next)
-		if s.Location == "" {
-			maps.Copy(global, local)
-		} else if err := Records.Put(tx, Record{s.Location, local}); err != nil {
-			return err
-		}
-		tx.Announce(event.Change{Action: api.LifecycleConfigUpdated, Source: "/1.0", Requestor: requestor(ctx)})
-		return Records.Put(tx, Record{"", global})
-	})
+	old, err := s.Config(ctx)
+	if err != nil {
+		return err
+	}
+	if err := admit(old, next); err != nil {
+		return err
+	}
+	var u undo.Stack
+	defer u.Unwind(ctx, &err)
+	if err := s.listen(&u, old[HTTPSAddress], next[HTTPSAddress]); err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx store.Tx) error { return s.write(ctx, tx, next) })
+}
+
+func admit(old, next map[string]string) error {
+	if old[uuidKey] != next[uuidKey] {
+		return errs.Newf(errs.Invalid, "%s cannot be changed: send it back as %q", uuidKey, old[uuidKey])
+	}
+	return nil
+}
+
+// listen moves the network listener before the address is kept: one that cannot be used is refused.
+func (s *Service) listen(u *undo.Stack, old, next string) error {
+	if s.Listen == nil || old == next {
+		return nil
+	}
+	if err := s.Listen(next); err != nil {
+		return err
+	}
+	u.Add("network address", func(context.Context) error { return s.Listen(old) })
+	return nil
+}
+
+func (s *Service) write(ctx context.Context, tx store.Tx, next map[string]string) error {
+	old, err := s.merged(tx)
+	if err != nil {
+		return err
+	}
+	if err := admit(old, next); err != nil || maps.Equal(old, next) {
+		return err
+	}
+	global, local := split(next)
+	if s.Location == "" {
+		maps.Copy(global, local)
+	} else if err := Records.Put(tx, Record{s.Location, local}); err != nil {
+		return err
+	}
+	tx.Announce(event.Change{Action: api.LifecycleConfigUpdated, Source: "/1.0", Requestor: requestor(ctx)})
+	return Records.Put(tx, Record{"", global})
 }
 
 func load(tx store.Tx, member string) (Record, error) {

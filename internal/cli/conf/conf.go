@@ -135,6 +135,33 @@ func (c *Config) Editable(name string) (Remote, error) {
 	return r, nil
 }
 
+// Free fails if a remote cannot get that name.
+func (c *Config) Free(name string) error {
+	if r, ok := c.Remotes[name]; ok {
+		return fmt.Errorf("Remote %s exists as <%s>", name, r.Addr)
+	}
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, ":/ \t\n") {
+		return fmt.Errorf("Remote name %q is not possible: it may not be empty, and have no colon, slash or blank in it", name)
+	}
+	return nil
+}
+
+// Forget removes what is kept of a remote besides its entry.
+func (c *Config) Forget(name string) error {
+	if err := os.Remove(c.ServerCertificate(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the server's certificate: %w", err)
+	}
+	return nil
+}
+
+// Move gives what is kept of a remote to another name.
+func (c *Config) Move(from, to string) error {
+	if err := os.Rename(c.ServerCertificate(from), c.ServerCertificate(to)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("renaming the server's certificate: %w", err)
+	}
+	return nil
+}
+
 // ServerCertificate is where the pinned certificate of remote name is kept.
 func (c *Config) ServerCertificate(name string) string {
 	return filepath.Join(c.dir, "servercerts", name+".crt")

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"os"
+
+	"lxd/internal/app/https"
+	"lxd/internal/profile"
+	"lxd/internal/server"
+	"lxd/internal/store"
+	"lxd/internal/trust"
+)
+
+// openIdentity reads, or at the first start makes, what the server proves its identity with.
+func (a *App) openIdentity(context.Context) (err error) {
+	a.identity, err = https.Identity(a.dir.path, hostName())
+	return err
+}
+
+// hostName is what the server is called where the host does not know its own name.
+func hostName() string {
+	if name, err := os.Hostname(); err == nil && name != "" {
+		return name
+	}
+	return "lxd"
+}
+
+// addresses lists where the API is served to the network.
+func (a *App) addresses() []string {
+	if a.network == nil {
+		return nil
+	}
+	return a.network.Addresses()
+}
+
+func (a *App) openTrust() *trust.Service {
+	return trust.New(trust.Deps{
+		Store: a.store, Fingerprint: a.identity.Fingerprint, Addresses: a.addresses,
+		Expiry: func(ctx context.Context) (string, error) { return a.domain.server.Get(ctx, server.TokenExpiry) },
+	})
+}
+
+// serveNetwork serves the API to the network, where the configuration wants it, and follows the configuration from then on.
+func (a *App) serveNetwork(ctx context.Context) error {
+	address, err := a.domain.server.Get(ctx, server.HTTPSAddress)
+	if err != nil {
+		return err
+	}
+	a.onClose("network", a.network.Close)
+	if address != "" {
+		a.network.Start(address)
+	}
+	return nil
+}
+
+// followers are all that has to know when a project comes, goes or is renamed.
+type followers struct {
+	*profile.Service
+	trust *trust.Service
+}
+
+// Drop takes the default profile of a project within tx, and the project from the certificates.
+func (f followers) Drop(tx store.Tx, name string) error {
+	if err := f.trust.ProjectGone(tx, name); err != nil {
+		return err
+	}
+	return f.Service.Drop(tx, name)
+}
+
+// Move gives the default profile of a project to another one within tx, and lets the certificates follow.
+func (f followers) Move(tx store.Tx, from, to string) error {
+	if err := f.trust.ProjectRenamed(tx, from, to); err != nil {
+		return err
+	}
+	return f.Service.Move(tx, from, to)
+}
