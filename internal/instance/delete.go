@@ -142,6 +142,7 @@ func (s *Service) forget(ctx context.Context, v view, last func(store.Tx) error)
 	if err == nil {
 		s.shown.drop(v.key())
 		s.portsChanged(v.NetworkProject, v.nics())
+		s.nicsGone(ctx, v)
 	}
 	return err
 }

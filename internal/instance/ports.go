@@ -17,6 +17,8 @@ import (
 type Networks interface {
 	// Refresh tells a network of its ports anew.
 	Refresh(ctx context.Context, project, network string) error
+	// Gone is told of a NIC whose instance was deleted.
+	Gone(ctx context.Context, project string, nic network.NIC) error
 }
 
 // NetworkPorts lists the NICs of all instances that are on the managed network of that project and name, running or not.
@@ -84,6 +86,18 @@ func (s *Service) portsChanged(proj string, nics []network.NIC) {
 	}
 	if first && len(s.stale.names) > 0 {
 		s.wait.Go(s.tellNetworks)
+	}
+}
+
+// nicsGone tells networks that the NICs of a deleted instance will not come back.
+func (s *Service) nicsGone(ctx context.Context, v view) {
+	if s.d.Networks == nil {
+		return
+	}
+	for _, n := range v.nics() {
+		if err := s.d.Networks.Gone(ctx, v.NetworkProject, n); err != nil {
+			slog.Warn("The addresses of a deleted instance stay taken until their leases end", "instance", v.key(), "device", n.Device, "err", err)
+		}
 	}
 }
 

@@ -111,6 +111,11 @@ func TestNetworkPorts(t *testing.T) {
 	if told := w.nets.all(); !slices.Equal(told, []string{"default/br0"}) {
 		t.Error("not once:", told)
 	}
+	w.nets.mu.Lock()
+	defer w.nets.mu.Unlock()
+	if gone := w.nets.gone; !slices.Equal(gone, []string{"default/c1/eth0", "default/c1/eth1", "default/c2/eth0"}) {
+		t.Error("deleted with them:", gone)
+	}
 }
 
 func TestConsole(t *testing.T) {

@@ -229,12 +229,20 @@ func (m *fakeMachine) ConsoleLog(context.Context) ([]byte, error) { return []byt
 type nets struct {
 	mu   sync.Mutex
 	told []string
+	gone []string
 }
 
 func (n *nets) Refresh(_ context.Context, proj, name string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.told = append(n.told, proj+"/"+name)
+	return nil
+}
+
+func (n *nets) Gone(_ context.Context, proj string, nic network.NIC) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.gone = append(n.gone, proj+"/"+nic.Instance+"/"+nic.Device)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -49,6 +50,22 @@ func (s *Service) depart(r Record, hwaddr string) {
 			s.warn(r.Name, err)
 		}
 	})
+}
+
+// Gone is told of a NIC whose instance was deleted, perhaps long after it was disconnected and by an earlier daemon: its lease is
+// released soon.
+func (s *Service) Gone(ctx context.Context, proj string, nic NIC) error {
+	r, driver, err := s.find(ctx, proj, cmp.Or(nic.Config["network"], nic.Config["parent"]))
+	if errs.Is(err, errs.NotFound) {
+		return nil // a bridge of the host
+	}
+	if err != nil {
+		return err
+	}
+	if _, ok := driver.(Releaser); ok && nic.Port().Hwaddr != "" {
+		s.depart(r, nic.Port().Hwaddr)
+	}
+	return nil
 }
 
 // Release takes back the addresses of NICs that were disconnected and belong to no instance any more. Addresses of NICs of

@@ -471,8 +471,12 @@ func TestReleaseComesByItself(t *testing.T) {
 	l, err := w.Connect(t.Context(), "default", "lxdbr0", p)
 	must(t, err)
 	must(t, w.Disconnect(t.Context(), "default", "lxdbr0", p, l.HostName))
+	// one whose machine stopped in an earlier life of the daemon
+	must(t, w.Gone(t.Context(), "default", network.NIC{Device: "eth0", Config: map[string]string{"type": "nic", "network": "lxdbr0"},
+		InstanceConfig: map[string]string{"volatile.eth0.hwaddr": "00:16:3e:00:00:08"}}))
+	must(t, w.Gone(t.Context(), "default", network.NIC{Device: "eth0", Config: map[string]string{"type": "nic", "parent": "br-of-the-host"}}))
 	for range 100 {
-		if slices.Equal(w.driver.Released(), []string{p.Hwaddr}) {
+		if slices.Equal(w.driver.Released(), []string{p.Hwaddr, "00:16:3e:00:00:08"}) {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
