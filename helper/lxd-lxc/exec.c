@@ -177,6 +177,9 @@ static void open_cgroup(struct host *h, char *line, const char *group)
 		if (own && mkdir(path, 0755) < 0 && errno != EEXIST && errno != ENOENT)
 			give_up(path, errno);
 		h->cgroup = open(path, O_DIRECTORY | O_PATH | O_CLOEXEC);
+		/* or the program would run in the daemon's group, without the container's limits */
+		if (h->cgroup < 0 && (only || access("/sys/fs/cgroup/unified/cgroup.controllers", F_OK) == 0))
+			give_up(path, errno);
 		return;
 	}
 	if (!strncmp(controllers, "name=", 5))

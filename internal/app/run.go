@@ -33,6 +33,8 @@ func Run(ctx context.Context, c Command) error {
 	if os.Geteuid() != 0 {
 		return errs.Newf(errs.Forbidden, "the daemon needs root: run it with sudo")
 	}
+	// Modes are given where files are made; what the daemon inherits must neither open nor close them.
+	syscall.Umask(0o022)
 	log, err := openLog(c)
 	if err != nil {
 		return err

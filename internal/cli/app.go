@@ -40,7 +40,11 @@ type App struct {
 func (a *App) outErr() error { return a.failed }
 
 func (a *App) printf(format string, args ...any) {
-	if _, err := fmt.Fprintf(a.Out, format, args...); err != nil && a.failed == nil {
+	text := fmt.Sprintf(format, args...)
+	if term.Is(a.Out) {
+		text = term.Plain(text)
+	}
+	if _, err := io.WriteString(a.Out, text); err != nil && a.failed == nil {
 		a.failed = fmt.Errorf("writing the output: %w", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lxd/internal/cli/help"
+	"lxd/internal/cli/term"
 )
 
 // version is the release of LXD that lxc belongs to.
@@ -31,7 +32,7 @@ func (a *App) Run(ctx context.Context, args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintf(a.Err, "Error: %v\n", err)
+	fmt.Fprintf(a.Err, "Error: %s\n", term.Plain(err.Error()))
 	if refused, ok := errors.AsType[*exited](err); ok {
 		return refused.code
 	}

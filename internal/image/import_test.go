@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
+	"golang.org/x/sys/unix"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -162,6 +163,9 @@ func squash(t *testing.T) []byte {
 	dir := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(dir, "in/etc"), 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "in/etc/hostname"), []byte("c1\n"), 0o644))
+	for _, name := range []string{"trusted.overlay.opaque", "security.evil", "user.good"} {
+		must(t, unix.Setxattr(filepath.Join(dir, "in/etc"), name, []byte("y"), 0))
+	}
 	out := filepath.Join(dir, "out")
 	if b, err := exec.Command("mksquashfs", filepath.Join(dir, "in"), out, "-p", "etc/disk b 600 0 0 8 0").CombinedOutput(); err != nil {
 		t.Skipf("mksquashfs: %v: %s", err, b)
@@ -185,6 +189,12 @@ func TestImportSquashfs(t *testing.T) {
 	checkTree(t, tree)
 	if _, err := os.Lstat(filepath.Join(tree, "rootfs/etc/disk")); err == nil {
 		t.Error("a device node of the image is on the host")
+	}
+	var b [256]byte
+	for name, want := range map[string]error{"trusted.overlay.opaque": unix.ENODATA, "security.evil": unix.ENODATA, "user.good": nil} {
+		if _, err := unix.Getxattr(filepath.Join(tree, "rootfs/etc"), name, b[:]); !errors.Is(err, want) {
+			t.Errorf("attribute %s: %v, want %v", name, err, want)
+		}
 	}
 	_, err = w.sendSplit(t, meta, root[:200], "rootfs")
 	if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "get or build it again") {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"lxd/internal/errs"
+	"lxd/internal/host/fs"
 	"lxd/internal/host/run"
 )
 
@@ -59,18 +59,7 @@ func unpackSquashfs(ctx context.Context, file, dest string) error {
 	if err != nil {
 		return errs.Newf(errs.Invalid, "the squashfs rootfs cannot be unpacked: %w", err)
 	}
-	return dropDevices(dest)
-}
-
-// dropDevices removes the device nodes of a tree that nobody else can reach yet: a pool's folder is not mounted nodev, and
-// containers get theirs from the host.
-func dropDevices(dest string) error {
-	return filepath.WalkDir(dest, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Type()&fs.ModeDevice == 0 {
-			return err
-		}
-		return os.Remove(path)
-	})
+	return fs.Disarm(ctx, dest)
 }
 
 // fullDisk tells whether a file system has practically no room left.

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
+
+	"lxd/internal/cli/term"
 )
 
 // Formats names the formats of lists, for help texts.
@@ -41,8 +43,12 @@ func List(w io.Writer, format string, g Grid, raw any) error {
 	case "compact":
 		return Compact(w, g.Header, g.Rows)
 	case "csv":
+		rows := g.Rows
+		if term.Is(w) {
+			rows = plain(rows)
+		}
 		out := csv.NewWriter(w)
-		if err := out.WriteAll(g.Rows); err != nil {
+		if err := out.WriteAll(rows); err != nil {
 			return err
 		}
 		out.Flush()

@@ -60,6 +60,19 @@ func TestList(t *testing.T) {
 	}
 }
 
+func TestTablesHoldNoCommandsForTheTerminal(t *testing.T) {
+	rows := [][]string{{"c1", "10.0.0.1 (\x1b]0;mine\x07)\n\u009b31m"}}
+	for _, format := range []string{"table", "compact"} {
+		var out bytes.Buffer
+		if err := render.List(&out, format, render.Grid{Header: []string{"NAME", "IPV4"}, Rows: rows}, nil); err != nil || bytes.ContainsAny(out.Bytes(), "\x1b\x07\u009b") {
+			t.Errorf("%s: %v, %q", format, err, out.String())
+		}
+	}
+	if rows[0][1] != "10.0.0.1 (\x1b]0;mine\x07)\n\u009b31m" {
+		t.Error("the caller's rows were changed")
+	}
+}
+
 func TestRows(t *testing.T) {
 	for format, want := range map[string]bool{"table": true, "compact": true, "csv": true, "json": false, "yaml": false} {
 		if got, err := render.Rows(format); got != want || err != nil {

@@ -5,10 +5,13 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"lxd/internal/cli/term"
 )
 
 // Table prints rows in a grid with a line between each two. A cell may have several lines.
 func Table(w io.Writer, header []string, rows [][]string) error {
+	rows = plain(rows)
 	g := measure(header, rows)
 	out := bufio.NewWriter(w)
 	rule := g.rule()
@@ -24,6 +27,7 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 
 // Compact prints rows under their header without any lines.
 func Compact(w io.Writer, header []string, rows [][]string) error {
+	rows = plain(rows)
 	g := measure(header, rows)
 	out := bufio.NewWriter(w)
 	g.line(out, "", header, center)
@@ -31,6 +35,18 @@ func Compact(w io.Writer, header []string, rows [][]string) error {
 		g.cells(out, "", row)
 	}
 	return out.Flush()
+}
+
+// plain is rows without what a terminal would take for commands.
+func plain(rows [][]string) [][]string {
+	out := make([][]string, len(rows))
+	for i, row := range rows {
+		out[i] = make([]string, len(row))
+		for n, cell := range row {
+			out[i][n] = term.Plain(cell)
+		}
+	}
+	return out
 }
 
 // grid is the width of each column.

@@ -102,3 +102,15 @@ func TestProgress(t *testing.T) {
 	var silent term.Progress
 	silent.Show("x") // must not need a terminal
 }
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain text\n\tünïcode ✓":     "plain text\n\tünïcode ✓",
+		"\x1b[2Jgone\r\x07\u009b\x7f": "\ufffd[2Jgone\ufffd\ufffd\ufffd\ufffd",
+		"a\u202eb":                    "a\ufffdb",
+	} {
+		if got := term.Plain(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}

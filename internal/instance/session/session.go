@@ -20,6 +20,9 @@ import (
 // connectTime is how long the client may take to open the websockets.
 const connectTime = 5 * time.Second
 
+// messageMost bounds one message of a client, which is held in memory; clients send some kilobytes at a time.
+const messageMost = 16 << 20
+
 // control is the name of the websocket that takes commands rather than data.
 const control = "control"
 
@@ -87,6 +90,7 @@ func (s *Session) Connect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return nil // it has been answered
 	}
+	c.SetReadLimit(messageMost)
 	s.take(name, c)
 	return nil
 }

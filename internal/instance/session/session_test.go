@@ -304,6 +304,17 @@ func TestNobodyConnects(t *testing.T) {
 	}
 }
 
+func TestHugeMessagesAreNotHeld(t *testing.T) {
+	r := newRig(t, false, "cat")
+	for _, name := range []string{"1", "2"} {
+		r.dial(t, name)
+	}
+	send(t, r.dial(t, "0"), websocket.BinaryMessage, strings.Repeat("x", 17<<20))
+	if code, err := r.wait(t); code != 0 || err != nil { // its input is at its end
+		t.Fatal(code, err)
+	}
+}
+
 func TestCancelKills(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	p := start(t, session.Files{}, "sleep", "60")

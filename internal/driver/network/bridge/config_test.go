@@ -162,3 +162,11 @@ func FuzzParseLeases(f *testing.F) {
 		}
 	})
 }
+
+func TestPortsHaveFilesOfTheirOwn(t *testing.T) {
+	a := bridge.HostFile(network.Net{Dir: "/n"}, network.Port{Project: "x", Instance: "c1", Device: "eth0.d"})
+	b := bridge.HostFile(network.Net{Dir: "/n"}, network.Port{Project: "x.c1", Instance: "eth0", Device: "d"})
+	if a == b || filepath.Dir(a) != "/n/dnsmasq.hosts" || filepath.Dir(b) != "/n/dnsmasq.hosts" {
+		t.Error(a, b)
+	}
+}

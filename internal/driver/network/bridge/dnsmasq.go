@@ -134,9 +134,10 @@ func (c *conf) ranges(family string, first, final netip.Addr) (out [][2]netip.Ad
 	return out
 }
 
-// hostFile is where p's line is; the name holds nothing that dnsmasq would skip.
+// hostFile is where p's line is; the name holds nothing that dnsmasq would skip. No two ports share one: a project's dots, unlike a
+// device's, could be taken for those between the parts.
 func hostFile(n network.Net, p network.Port) string {
-	return filepath.Join(hostsDir(n), "p."+url.PathEscape(p.Project)+"."+url.PathEscape(p.Instance)+"."+url.PathEscape(p.Device))
+	return filepath.Join(hostsDir(n), "p."+strings.ReplaceAll(url.PathEscape(p.Project), ".", "%2E")+"."+url.PathEscape(p.Instance)+"."+url.PathEscape(p.Device))
 }
 
 // hostLine tells dnsmasq the name and the static addresses of p; it is empty when there is nothing to tell.

@@ -11,6 +11,9 @@ func Config(n network.Net) string { return config(keys(), n) }
 
 func HostLine(n network.Net, p network.Port) (string, error) { return hostLine(keys(), n, p) }
 
+// HostFile is where HostLine goes.
+func HostFile(n network.Net, p network.Port) string { return hostFile(n, p) }
+
 // ParseLeases reads dnsmasq's file of leases.
 func ParseLeases(text string) ([]network.Lease, error) { return parseLeases(strings.NewReader(text)) }
 
