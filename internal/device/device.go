@@ -3,6 +3,7 @@ package device
 
 import (
 	"context"
+	"os"
 
 	"lxd/internal/schema"
 )
@@ -40,6 +41,14 @@ type Device interface {
 	Detach(ctx context.Context) error
 }
 
+// Connector is a Device with a network interface in the machine, which can only be made once the machine's network namespace exists.
+type Connector interface {
+	// Connect makes the interface that Attach has granted in that namespace, and its host side. It is called after Attach, before
+	// the machine's first program runs, or while the machine runs when the device is plugged in. On failure nothing is left. Detach
+	// undoes it as well.
+	Connect(ctx context.Context, netns *os.File) error
+}
+
 // Grant is what a machine must be given so that the device works in it, and what must be remembered.
 type Grant struct {
 	Mounts []Mount
@@ -59,16 +68,15 @@ type Mount struct {
 	Options []string
 }
 
-// NIC is a network interface that exists on the host and moves into the machine at start.
+// NIC is a network interface of the machine; the Connector that grants it makes it.
 type NIC struct {
-	// HostName is the host side that stays ("" when there is none).
+	// HostName is the side of it on the host ("" when there is none).
 	HostName string
-	// PeerName is the interface to move in.
-	PeerName string
 	// Name is what it is called inside.
 	Name   string
 	Hwaddr string
-	MTU    int
+	// MTU is the largest packet size, 0 for that of the network.
+	MTU int
 }
 
 // Node is a device node inside the machine.

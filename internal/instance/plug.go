@@ -84,8 +84,10 @@ func (s *Service) replugOne(ctx context.Context, v view, run *Run, name string, 
 	if err != nil {
 		return err
 	}
-	if err := plugger.Plug(ctx, g.NICs); err != nil {
-		return errors.Join(err, d.Detach(context.WithoutCancel(ctx)))
+	if c, ok := d.(device.Connector); ok {
+		if err := plugger.Plug(ctx, c.Connect); err != nil {
+			return errors.Join(err, d.Detach(context.WithoutCancel(ctx)))
+		}
 	}
 	run.Devices[name] = v.devices[name]
 	for k, val := range g.Volatile {

@@ -150,8 +150,24 @@ func (l *launch) run(ctx context.Context) (err error) {
 	if err := errors.Join(os.MkdirAll(l.s.d.RunDir, 0o711), os.MkdirAll(at.runDir, 0o700), os.MkdirAll(at.logDir, 0o700)); err != nil {
 		return err
 	}
-	l.m, err = l.s.d.Machine.Start(ctx, plan(l.v, at, l.grants))
+	p := plan(l.v, at, l.grants)
+	if len(p.NICs) > 0 {
+		p.Connect = l.connect
+	}
+	l.m, err = l.s.d.Machine.Start(ctx, p)
 	return err
+}
+
+// connect makes the machine's network interfaces; what it made when it fails, detach takes away.
+func (l *launch) connect(ctx context.Context, netns *os.File) error {
+	for _, d := range l.devices {
+		if c, ok := d.Device.(device.Connector); ok {
+			if err := c.Connect(ctx, netns); err != nil {
+				return fmt.Errorf("device %q: %w", d.name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (l *launch) kill(ctx context.Context) error {

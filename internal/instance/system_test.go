@@ -294,7 +294,7 @@ func TestRealGuestEnds(t *testing.T) {
 	r.inside(t, "c1", "kill", "-HUP", "1")
 	up := func() bool {
 		s, err := r.svc.State(t.Context(), "default", "c1")
-		return err == nil && s.StatusCode == 103 && s.Pid != before.Pid
+		return err == nil && s.StatusCode == 103 && s.Pid > 0 && s.Pid != before.Pid
 	}
 	wait(t, "rebooted", up)
 	time.Sleep(50 * time.Millisecond)
@@ -320,9 +320,11 @@ func pairKind() device.Kind {
 }
 
 func (p pair) Attach(context.Context) (device.Grant, error) {
-	err := netlink.AddVeth(netlink.Veth{Host: p.host, Peer: p.host + "p"})
-	return device.Grant{NICs: []device.NIC{{HostName: p.host, PeerName: p.host + "p", Name: "eth5", Hwaddr: p.hwaddr}},
-		Volatile: map[string]string{"host_name": p.host}}, err
+	return device.Grant{NICs: []device.NIC{{HostName: p.host, Name: "eth5", Hwaddr: p.hwaddr}}, Volatile: map[string]string{"host_name": p.host}}, nil
+}
+
+func (p pair) Connect(_ context.Context, netns *os.File) error {
+	return netlink.AddVeth(netlink.Veth{Host: p.host, Peer: "eth5", PeerNetns: netns, PeerHwaddr: p.hwaddr})
 }
 
 func (p pair) Detach(context.Context) error { return netlink.Delete(p.host) }

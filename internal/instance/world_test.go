@@ -110,14 +110,17 @@ type fakeMachine struct {
 	limits machine.Limits
 	reboot bool
 	deaf   bool
-	// plugged are the NICs that came later.
-	plugged []string
 }
 
 func (h *host) Name() string                                { return "fake" }
 func (h *host) Probe(context.Context) (machine.Info, error) { return machine.Info{}, nil }
 
-func (h *host) Start(_ context.Context, p machine.Plan) (machine.Machine, error) {
+func (h *host) Start(ctx context.Context, p machine.Plan) (machine.Machine, error) {
+	if p.Connect != nil {
+		if err := p.Connect(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
 	m := &fakeMachine{h: h, plan: p, done: make(chan struct{}), limits: p.Limits}
 	err := h.do("machine start", func() {
 		m.handle = machine.Handle{Driver: "fake", ID: p.ID, RunDir: p.RunDir, PID: 1000 + len(h.machines)}
@@ -199,11 +202,8 @@ func (m *fakeMachine) setFrozen(v bool) error {
 	return nil
 }
 
-func (m *fakeMachine) Plug(_ context.Context, nics []machine.NIC) error {
-	for _, n := range nics {
-		m.plugged = append(m.plugged, n.Name+" "+n.Hwaddr)
-	}
-	return nil
+func (m *fakeMachine) Plug(ctx context.Context, connect machine.Connect) error {
+	return connect(ctx, nil)
 }
 
 func (m *fakeMachine) Tune(_ context.Context, l machine.Limits) error {
@@ -312,10 +312,14 @@ func (n nic) name() string { return n.env.Project + "_" + n.env.Instance + "_" +
 
 func (n nic) Attach(context.Context) (device.Grant, error) {
 	g := device.Grant{
-		NICs:     []device.NIC{{HostName: "veth-" + n.env.Instance, PeerName: "peer", Name: "eth0", Hwaddr: n.env.InstanceConfig["volatile."+n.env.Name+".hwaddr"], MTU: 1500}},
+		NICs:     []device.NIC{{HostName: "veth-" + n.env.Instance, Name: "eth0", Hwaddr: n.env.InstanceConfig["volatile."+n.env.Name+".hwaddr"], MTU: 1500}},
 		Volatile: map[string]string{"host_name": "veth-" + n.env.Instance},
 	}
-	return g, n.h.do("attach", func() { n.h.links[n.name()] = true })
+	return g, n.h.do("attach", func() {})
+}
+
+func (n nic) Connect(context.Context, *os.File) error {
+	return n.h.do("connect", func() { n.h.links[n.name()] = true })
 }
 
 func (n nic) Detach(context.Context) error {

@@ -37,17 +37,24 @@ type Plan struct {
 	Limits  Limits
 	Nesting bool
 	Mounts  []Mount
-	NICs    []NIC
-	Nodes   []Node
+	// NICs are the network interfaces that Connect makes.
+	NICs  []NIC
+	Nodes []Node
 	// Raw is "raw.lxc": lines appended after validation.
 	Raw string
+	// Connect makes the NICs; nil when there are none. The driver calls it once, when the machine's network namespace exists and
+	// before the machine's first program runs. Its error is that of Start. What it has made goes with the namespace.
+	Connect Connect `json:"-"`
 }
+
+// Connect makes network interfaces in a network namespace; the driver closes netns afterwards.
+type Connect func(ctx context.Context, netns *os.File) error
 
 // What devices ask for, in the words of this contract, so that drivers need no other.
 type (
 	// Mount is one mount inside the machine.
 	Mount = device.Mount
-	// NIC is a network interface that exists on the host and moves into the machine at start.
+	// NIC is a network interface of the machine.
 	NIC = device.NIC
 	// Node is a device node inside the machine.
 	Node = device.Node
@@ -209,8 +216,9 @@ type Tuner interface {
 
 // Plugger is a Machine that network interfaces can be added to while it runs. One whose host side is removed goes by itself.
 type Plugger interface {
-	// Plug moves interfaces of the host into the machine. On failure those that were moved go with their host sides.
-	Plug(ctx context.Context, nics []NIC) error
+	// Plug calls connect with the network namespace of the machine, and returns its error. It fails with NotFound when the machine
+	// has ended.
+	Plug(ctx context.Context, connect Connect) error
 }
 
 // Console is a Machine with a text console.

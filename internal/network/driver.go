@@ -4,6 +4,7 @@ package network
 import (
 	"context"
 	"net/netip"
+	"os"
 	"time"
 
 	"lxd/internal/schema"
@@ -30,12 +31,25 @@ type Port struct {
 	HostName string
 	// Filter settings (security.mac_filtering, security.ipv4_filtering, security.ipv6_filtering, security.port_isolation).
 	FilterMAC, FilterIPv4, FilterIPv6, Isolate bool
+	// Inside is the machine's end; only Connect needs it.
+	Inside Inside
 }
 
-// Link is the host side of a connected Port: HostName stays on the host, PeerName moves into the machine.
+// Inside is the machine's end of a Port.
+type Inside struct {
+	// Netns is the network namespace that it is made in; nil means the host's own. Making it there is quick, moving it would hold up
+	// all changes to the host's interfaces for tens of milliseconds.
+	Netns *os.File
+	// Name is what it is called there; "" lets the backend pick one.
+	Name string
+	// Up says that it is brought up.
+	Up bool
+}
+
+// Link is the host side of a connected Port.
 type Link struct {
-	HostName, PeerName string
-	MTU                int
+	HostName string
+	MTU      int
 }
 
 // Driver is one kind of network.
@@ -50,7 +64,8 @@ type Driver interface {
 	Up(ctx context.Context, n Net) error
 	// Down removes n from the host; a missing one is no error.
 	Down(ctx context.Context, n Net) error
-	// Connect makes a veth pair, or the like, for p. On failure nothing is left.
+	// Connect makes a veth pair, or the like, for p: the host side and p.Inside. On failure nothing is left. It fails with Conflict
+	// when the host side's name is taken, with Invalid when the inside's is.
 	Connect(ctx context.Context, n Net, p Port) (Link, error)
 	// Disconnect removes the host side of p by its name and whatever Connect made; a missing one is no error. The name and the
 	// static addresses of p stay its own until Up or Register gets Ports without it.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -74,6 +76,9 @@ func AddBridge(name, hwaddr string, mtu int) error {
 // Veth describes a pair of connected interfaces. The host side is up from the start, in the bridge of index Master if there is one.
 type Veth struct {
 	Host, Peer string
+	// PeerNetns is the network namespace that the peer is made in, nil for the current one; PeerUp says to bring it up.
+	PeerNetns *os.File
+	PeerUp    bool
 	// PeerHwaddr is the MAC address of the peer, "" for a random one.
 	PeerHwaddr string
 	// MTU of both sides, 0 for the kernel's choice.
@@ -83,7 +88,7 @@ type Veth struct {
 	TxQueue int
 }
 
-// AddVeth makes the pair in one message: on failure there is neither side.
+// AddVeth makes the pair: on failure there is neither side.
 func AddVeth(v Veth) error {
 	attrs, err := attrsOf(v.Host, "", v.MTU)
 	if err != nil {
@@ -93,14 +98,45 @@ func AddVeth(v Veth) error {
 	if err != nil {
 		return err
 	}
-	attrs.MasterIndex = v.Master
 	attrs.Flags = net.FlagUp
 	if v.TxQueue > 0 {
 		attrs.TxQLen = v.TxQueue
 	}
 	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: v.Peer, PeerHardwareAddr: peer.HardwareAddr}
+	if v.PeerNetns != nil {
+		pair.PeerNamespace = netlink.NsFd(v.PeerNetns.Fd())
+	}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return fmt.Errorf("create veth pair %s/%s: %w", v.Host, v.Peer, err)
+	}
+	if v.Master != 0 {
+		err = SetMaster(pair.Index, v.Master)
+	}
+	if err == nil && v.PeerUp {
+		err = v.raisePeer()
+	}
+	if err != nil {
+		return errors.Join(err, Delete(v.Host))
+	}
+	return nil
+}
+
+// raisePeer brings the peer up: the kernel refuses that of one whose pair is being made.
+func (v Veth) raisePeer() error {
+	at := &netlink.Handle{}
+	if v.PeerNetns != nil {
+		var err error
+		if at, err = netlink.NewHandleAt(netns.NsHandle(v.PeerNetns.Fd()), unix.NETLINK_ROUTE); err != nil {
+			return fmt.Errorf("enter the network namespace of interface %s: %w", v.Peer, err)
+		}
+		defer at.Close()
+	}
+	l, err := at.LinkByName(v.Peer)
+	if err == nil {
+		err = at.LinkSetUp(l)
+	}
+	if err != nil {
+		return fmt.Errorf("bring up interface %s: %w", v.Peer, err)
 	}
 	return nil
 }

@@ -2,8 +2,15 @@ package netlink_test
 
 import (
 	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
 	"slices"
+	"strconv"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"lxd/internal/host/netlink"
 	"lxd/internal/host/netns"
@@ -79,6 +86,62 @@ func TestDeleteVethLeavesOtherKinds(t *testing.T) {
 			t.Errorf("%s is still there: %v", name, err)
 		}
 	}
+}
+
+// The peer is made where it belongs, under a name that may be taken here.
+func TestVethIntoNamespace(t *testing.T) {
+	br := bridge(t)
+	other, err := os.Open("/proc/" + strconv.Itoa(elsewhere(t)) + "/ns/net")
+	must(t, err)
+	defer other.Close()
+	must(t, netlink.AddVeth(netlink.Veth{
+		Host: "v0", Peer: "br0", PeerNetns: other, PeerUp: true, PeerHwaddr: "00:16:3e:00:00:01", MTU: 1400, Master: br.Index,
+	}))
+	if v := find(t, "v0"); v.Master != br.Index || !v.Up {
+		t.Fatalf("%+v", v)
+	}
+	if netlink.AddVeth(netlink.Veth{Host: "v1", Peer: "br0", PeerNetns: other}) == nil {
+		t.Fatal("a name that is taken there was accepted")
+	}
+	if netlink.AddVeth(netlink.Veth{Host: "v1", Peer: "p1", PeerNetns: other, Master: 1 << 30}) == nil {
+		t.Fatal("a bridge that there is not was accepted")
+	}
+	if _, ok, _ := netlink.Find("v1"); ok {
+		t.Fatal("left half a pair")
+	}
+	inside(t, other, func() {
+		p := find(t, "br0")
+		if !p.Up || p.MTU != 1400 || p.Hwaddr != "00:16:3e:00:00:01" || p.Type != "veth" {
+			t.Fatalf("%+v", p)
+		}
+	})
+	must(t, netlink.Delete("v0"))
+}
+
+// elsewhere is a process in a network namespace of its own.
+func elsewhere(t *testing.T) int {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd.Process.Pid
+}
+
+// inside runs f in another network namespace.
+func inside(t *testing.T, ns *os.File, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	must(t, err)
+	defer own.Close()
+	must(t, unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET))
+	defer func() { must(t, unix.Setns(int(own.Fd()), unix.CLONE_NEWNET)) }()
+	f()
 }
 
 func TestFailedVethLeavesNothing(t *testing.T) {

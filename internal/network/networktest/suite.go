@@ -27,7 +27,7 @@ type Subject struct {
 // Run holds the driver that open returns to the contract. Each part gets a fresh subject, and must leave the host as it was.
 func Run(t *testing.T, open func(t *testing.T) Subject) {
 	for name, part := range map[string]func(*testing.T, Subject){
-		"fill": fill, "up and down": upDown, "change": change, "ports": ports, "wanted name": wantedName,
+		"fill": fill, "up and down": upDown, "change": change, "ports": ports, "wanted name": wantedName, "name taken inside": insideTaken,
 		"connect to what is down": connectDown, "ports at once": portsAtOnce, "leases": leases,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func ports(t *testing.T, s Subject) {
 	p := port(0)
 	l, err := s.Driver.Connect(t.Context(), n, p)
 	ok(t, err)
-	if l.HostName == "" || l.PeerName == "" || l.HostName == l.PeerName || len(l.HostName) > 15 || l.MTU == 0 {
+	if l.HostName == "" || len(l.HostName) > 15 || l.MTU == 0 {
 		t.Errorf("%+v", l)
 	}
 	if st := s.status(t, n); !slices.Equal(st.Members, []string{l.HostName}) {
@@ -163,6 +163,21 @@ func wantedName(t *testing.T, s Subject) {
 		t.Errorf("a taken name gives %v", err)
 	}
 	if st := s.status(t, n); !slices.Equal(st.Members, []string{"lxdtest0"}) {
+		t.Errorf("members %v", st.Members)
+	}
+	ok(t, s.Driver.Disconnect(t.Context(), n, p, l.HostName))
+}
+
+func insideTaken(t *testing.T, s Subject) {
+	n := s.up(t)
+	p, q := port(0), port(1)
+	p.Inside.Name, q.Inside.Name = "lxdtestp0", "lxdtestp0"
+	l, err := s.Driver.Connect(t.Context(), n, p)
+	ok(t, err)
+	if _, err := s.Driver.Connect(t.Context(), n, q); !errs.Is(err, errs.Invalid) {
+		t.Errorf("a name that is taken inside gives %v", err)
+	}
+	if st := s.status(t, n); !slices.Equal(st.Members, []string{l.HostName}) {
 		t.Errorf("members %v", st.Members)
 	}
 	ok(t, s.Driver.Disconnect(t.Context(), n, p, l.HostName))

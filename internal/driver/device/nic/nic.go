@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"lxd/internal/device"
@@ -141,25 +142,30 @@ func (n *nic) check(ctx context.Context, cfg device.Config) error {
 	return nil
 }
 
-// Attach implements device.Device.
-func (n *nic) Attach(ctx context.Context) (device.Grant, error) {
-	l, err := n.connect(ctx)
-	if errs.Is(err, errs.Conflict) && n.named { // left by a crash: nobody else makes that name
-		if err = n.disconnect(ctx, n.port.HostName); err == nil {
-			l, err = n.connect(ctx)
-		}
-	}
-	if err != nil {
-		return device.Grant{}, err
-	}
+// Attach implements device.Device: it has no effects, Connect has.
+func (n *nic) Attach(context.Context) (device.Grant, error) {
 	g := device.Grant{
-		NICs:     []device.NIC{{HostName: l.HostName, PeerName: l.PeerName, Name: n.name, Hwaddr: n.port.Hwaddr, MTU: l.MTU}},
-		Volatile: map[string]string{"host_name": l.HostName},
+		NICs:     []device.NIC{{HostName: n.port.HostName, Name: n.name, Hwaddr: n.port.Hwaddr, MTU: n.port.MTU}},
+		Volatile: map[string]string{"host_name": n.port.HostName},
 	}
 	if n.made != "" {
 		g.Volatile["hwaddr"] = n.made
 	}
 	return g, nil
+}
+
+// Connect implements device.Connector. An interface that is plugged in stays down: who brings it up is the guest's business, as with
+// any hardware.
+func (n *nic) Connect(ctx context.Context, netns *os.File) error {
+	p := n.port
+	p.Inside = network.Inside{Netns: netns, Name: n.name, Up: !n.env.Running}
+	err := n.connect(ctx, p)
+	if errs.Is(err, errs.Conflict) && n.named { // left by a crash: nobody else makes that name
+		if err = n.disconnect(ctx, p.HostName); err == nil {
+			err = n.connect(ctx, p)
+		}
+	}
+	return err
 }
 
 // Detach implements device.Device.
@@ -171,11 +177,13 @@ func (n *nic) Detach(ctx context.Context) error {
 	return err
 }
 
-func (n *nic) connect(ctx context.Context) (network.Link, error) {
+func (n *nic) connect(ctx context.Context, p network.Port) (err error) {
 	if n.network != "" {
-		return n.nets.Connect(ctx, n.env.Project, n.network, n.port)
+		_, err = n.nets.Connect(ctx, n.env.Project, n.network, p)
+	} else {
+		_, err = n.nets.ConnectHost(ctx, n.bridge, p)
 	}
-	return n.nets.ConnectHost(ctx, n.bridge, n.port)
+	return err
 }
 
 func (n *nic) disconnect(ctx context.Context, hostName string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ func (n *networks) plug(p network.Port) (network.Link, error) {
 		return network.Link{}, errs.Newf(errs.Conflict, "%s exists", p.HostName)
 	}
 	n.ports[p.HostName] = p
-	return network.Link{HostName: p.HostName, PeerName: "peer", MTU: 1500}, nil
+	return network.Link{HostName: p.HostName, MTU: 1500}, nil
 }
 
 func (n *networks) Disconnect(_ context.Context, project, name string, _ network.Port, host string) error {
@@ -91,6 +92,20 @@ func make(t *testing.T, k device.Kind, e device.Env, c device.Config) device.Dev
 	return d
 }
 
+// attach attaches and connects d, as at a start.
+func attach(t *testing.T, d device.Device) (device.Grant, error) {
+	t.Helper()
+	g, err := d.Attach(t.Context())
+	if err != nil {
+		return g, err
+	}
+	c, ok := d.(device.Connector)
+	if !ok {
+		t.Fatal("not a Connector")
+	}
+	return g, c.Connect(t.Context(), nil)
+}
+
 func TestAttachToNetwork(t *testing.T) {
 	n, k := setup()
 	before := cfg("network", "lxdbr0", "ipv4.address", "10.0.0.5", "security.ipv4_filtering", "true", "security.port_isolation", "true")
@@ -99,12 +114,15 @@ func TestAttachToNetwork(t *testing.T) {
 	if len(n.calls) > 0 || !maps.Equal(c, before) {
 		t.Fatal("New has effects", n.calls, c)
 	}
-	g, err := d.Attach(t.Context())
+	if _, err := d.Attach(t.Context()); err != nil || len(n.calls) > 0 {
+		t.Fatal("Attach has effects", n.calls, err)
+	}
+	g, err := attach(t, d)
 	if err != nil || len(g.NICs) != 1 {
 		t.Fatal(g, err)
 	}
 	got := g.NICs[0]
-	if got.Name != "eth0" || got.Hwaddr != "00:16:3e:00:00:01" || got.PeerName != "peer" || got.MTU != 1500 || got.HostName != g.Volatile["host_name"] {
+	if got.Name != "eth0" || got.Hwaddr != "00:16:3e:00:00:01" || got.HostName == "" || got.HostName != g.Volatile["host_name"] {
 		t.Errorf("%+v", g)
 	}
 	if _, has := g.Volatile["hwaddr"]; has {
@@ -124,11 +142,11 @@ func TestAttachToNetwork(t *testing.T) {
 func TestHostNameIsFoundAgainAfterACrash(t *testing.T) {
 	n, k := setup()
 	first := make(t, k, env(), cfg("network", "lxdbr0"))
-	if _, err := first.Attach(t.Context()); err != nil {
+	if _, err := attach(t, first); err != nil {
 		t.Fatal(err)
 	}
 	// The daemon dies before it writes down any volatile key, and tries again.
-	if _, err := make(t, k, env(), cfg("network", "lxdbr0")).Attach(t.Context()); err != nil || len(n.ports) != 1 {
+	if _, err := attach(t, make(t, k, env(), cfg("network", "lxdbr0"))); err != nil || len(n.ports) != 1 {
 		t.Fatal(err, n.ports)
 	}
 	if err := make(t, k, env(), cfg("network", "lxdbr0")).Detach(t.Context()); err != nil || len(n.ports) > 0 {
@@ -136,7 +154,7 @@ func TestHostNameIsFoundAgainAfterACrash(t *testing.T) {
 	}
 	other := nic.Bridged(n, "/srv/lxd") // another daemon with the same instance
 	for _, kind := range []device.Kind{k, other} {
-		if _, err := make(t, kind, env(), cfg("network", "lxdbr0")).Attach(t.Context()); err != nil {
+		if _, err := attach(t, make(t, kind, env(), cfg("network", "lxdbr0"))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,7 +166,7 @@ func TestHostNameIsFoundAgainAfterACrash(t *testing.T) {
 func TestNamesOfOthersAreNotTaken(t *testing.T) {
 	n, k := setup()
 	n.ports["vethmine"] = network.Port{Instance: "other"}
-	_, err := make(t, k, env(), cfg("network", "lxdbr0", "host_name", "vethmine")).Attach(t.Context())
+	_, err := attach(t, make(t, k, env(), cfg("network", "lxdbr0", "host_name", "vethmine")))
 	if !errs.Is(err, errs.Conflict) || n.ports["vethmine"].Instance != "other" {
 		t.Fatal(err, n.ports)
 	}
@@ -163,10 +181,40 @@ func TestDetachFollowsTheVolatileName(t *testing.T) {
 	}
 }
 
+// The machine's end is made in its namespace, up at a start and down when it is plugged in.
+func TestInside(t *testing.T) {
+	n, k := setup()
+	netns, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer netns.Close()
+	for _, running := range []bool{false, true} {
+		e := env()
+		e.Running = running
+		d := make(t, k, e, cfg("network", "lxdbr0", "name", "wan0"))
+		c, ok := d.(device.Connector)
+		if !ok {
+			t.Fatal("not a Connector")
+		}
+		if err := c.Connect(t.Context(), netns); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range n.ports {
+			if (p.Inside != network.Inside{Netns: netns, Name: "wan0", Up: !running}) {
+				t.Errorf("%+v", p.Inside)
+			}
+		}
+		if err := d.Detach(t.Context()); err != nil || len(n.ports) > 0 {
+			t.Fatal(err, n.ports)
+		}
+	}
+}
+
 func TestParent(t *testing.T) {
 	n, k := setup()
 	d := make(t, k, env(), cfg("nictype", "bridged", "parent", "br0", "mtu", "1400", "name", "wan0"))
-	g, err := d.Attach(t.Context())
+	g, err := attach(t, d)
 	if err != nil || g.NICs[0].Name != "wan0" || n.ports[g.NICs[0].HostName].MTU != 1400 {
 		t.Fatal(g, err)
 	}
@@ -174,7 +222,7 @@ func TestParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	managed := make(t, k, env(), cfg("nictype", "bridged", "parent", "lxdbr0"))
-	if _, err := managed.Attach(t.Context()); err != nil {
+	if _, err := attach(t, managed); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"connect host br0", "disconnect host br0", "connect default/lxdbr0"}
@@ -187,7 +235,7 @@ func TestMadeUpHwaddrIsRemembered(t *testing.T) {
 	_, k := setup()
 	e := env()
 	delete(e.InstanceConfig, "volatile.eth0.hwaddr")
-	g, err := make(t, k, e, cfg("network", "lxdbr0")).Attach(t.Context())
+	g, err := attach(t, make(t, k, e, cfg("network", "lxdbr0")))
 	if err != nil || !strings.HasPrefix(g.Volatile["hwaddr"], "00:16:3e:") || g.NICs[0].Hwaddr != g.Volatile["hwaddr"] {
 		t.Fatal(g, err)
 	}
@@ -204,7 +252,7 @@ func TestName(t *testing.T) {
 		"eth7": {env("name", "eth7"), cfg("network", "lxdbr0")},
 		"":     {device.Env{Name: "a-name-too-long-for-the-kernel"}, cfg("network", "lxdbr0")},
 	} {
-		g, err := make(t, k, c.e, c.c).Attach(t.Context())
+		g, err := attach(t, make(t, k, c.e, c.c))
 		if err != nil || g.NICs[0].Name != want {
 			t.Errorf("%q: %+v %v", want, g, err)
 		}

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -130,7 +131,7 @@ func (g *guest) Usage(context.Context) (machine.Usage, error) {
 	}
 	for _, n := range g.plan.NICs {
 		u.Networks = append(u.Networks, machine.Interface{
-			Name: n.Name, HostName: n.HostName, Hwaddr: n.Hwaddr, Type: "broadcast", State: "up", MTU: n.MTU,
+			Name: n.Name, HostName: n.HostName, Hwaddr: n.Hwaddr, Type: "broadcast", State: "up", MTU: cmp.Or(n.MTU, 1500),
 		})
 	}
 	return u, nil

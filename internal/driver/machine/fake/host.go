@@ -65,6 +65,9 @@ func (d *Driver) Start(ctx context.Context, p machine.Plan) (machine.Machine, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := connect(ctx, p.Connect); err != nil {
+		return nil, err
+	}
 	h := d.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -85,6 +88,19 @@ func (d *Driver) Start(ctx context.Context, p machine.Plan) (machine.Machine, er
 	}
 	h.machines[key(p.ID, p.RunDir)] = g
 	return g, nil
+}
+
+// connect calls f with this process's own namespace, since there is no other.
+func connect(ctx context.Context, f machine.Connect) error {
+	if f == nil {
+		return nil
+	}
+	netns, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer netns.Close()
+	return f(ctx, netns)
 }
 
 // Reattach finds a machine that an earlier daemon started.

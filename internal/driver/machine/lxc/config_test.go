@@ -1,6 +1,7 @@
 package lxc_test
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
@@ -57,7 +58,8 @@ func full() machine.Plan {
 	p.Limits = machine.Limits{MemoryBytes: 1 << 30, CPUSet: "0-1,4", CPUQuota: 50000, CPUPeriod: 100000, CPUShares: 512, Processes: 500}
 	p.Nesting = true
 	p.Mounts = []machine.Mount{{Source: `/with blank\slash`, Target: "mnt/a b", Options: []string{"bind", "ro", "create=dir"}}, {Source: "none", Target: "scratch", FSType: "tmpfs"}}
-	p.NICs = []machine.NIC{{PeerName: "vetha", Name: "eth0", MTU: 1400}, {PeerName: "vethb", Name: "eth1"}}
+	p.NICs = []machine.NIC{{HostName: "vetha", Name: "eth0", MTU: 1400}, {HostName: "vethb", Name: "eth1"}}
+	p.Connect = func(context.Context, *os.File) error { return nil }
 	p.Nodes = []machine.Node{{Path: "/dev/kvm", Major: 10, Minor: 232}, {Path: "/dev/sda", Block: true, Major: 8}}
 	p.Raw = "# a comment\n\nlxc.prlimit.nofile=1000\nlxc.execute.cmd = \"a b\"\n"
 	return p
@@ -113,7 +115,6 @@ func TestRejected(t *testing.T) {
 			p.Mounts = []machine.Mount{{Source: "a", Target: "c", Options: []string{"ro,rw"}}}
 		},
 		"node":       func(p *machine.Plan) { p.Nodes = []machine.Node{{Path: "/../x"}} },
-		"nic":        func(p *machine.Plan) { p.NICs = []machine.NIC{{PeerName: "a\x00", Name: "b"}} },
 		"raw":        func(p *machine.Plan) { p.Raw = "hello" },
 		"raw key":    func(p *machine.Plan) { p.Raw = "other.key = x" },
 		"raw blank":  func(p *machine.Plan) { p.Raw = "lxc.a b = x" },

@@ -213,10 +213,25 @@ func (d *Driver) prepare(p machine.Plan, text string) error {
 func (d *Driver) launch(ctx context.Context, p machine.Plan, lock *os.File) (machine.Handle, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	out, err := run.Output(ctx, run.Call{
-		Path: d.program(), Args: []string{"start", p.ID, p.RunDir, filepath.Join(p.RunDir, configFile)}, Files: []*os.File{lock},
-	})
 	h := machine.Handle{Driver: d.Name(), ID: p.ID, RunDir: p.RunDir}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return h, err
+	}
+	defer ours.Close()
+	connected := make(chan error, 1)
+	go func() { connected <- connect(ctx, ours, p.Connect) }()
+	out, err := run.Output(ctx, run.Call{
+		Path: d.program(), Args: []string{"start", p.ID, p.RunDir, filepath.Join(p.RunDir, configFile)}, Files: []*os.File{lock, theirs},
+	})
+	_ = theirs.Close() // so that one who waits for a message sees the end
+	asked := <-connected
+	if asked != nil && asked != errNotAsked {
+		return h, asked
+	}
+	if err == nil && asked != nil && p.Connect != nil {
+		return h, errs.Newf(errs.Invalid, "container %s came up without its network interfaces: raw.lxc must leave lxc.hook.start-host alone", p.Name)
+	}
 	if err != nil {
 		return h, errs.Newf(errs.Internal, "start container %s: %w%s", p.Name, err, reasons(filepath.Join(p.LogDir, "lxc.log")))
 	}

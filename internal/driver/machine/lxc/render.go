@@ -32,6 +32,9 @@ const (
 	exitFile    = "exit"
 )
 
+// connectHook is what the helper recognises as its own among the programs that liblxc runs.
+const connectHook = "lxd-lxc-connect"
+
 // devices are the nodes that every container may use, after the kernel's documentation of device numbers.
 var devices = []string{
 	"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm",
@@ -45,7 +48,7 @@ func Render(p machine.Plan, h Host) (string, error) {
 	c.root(p)
 	c.mounts(p, h)
 	c.cgroups(p, h.Cgroups)
-	c.network(p.NICs)
+	c.network(p)
 	c.init(p)
 	c.raw(p.Raw)
 	return c.String(), c.err
@@ -163,19 +166,12 @@ func (c *config) devices(nodes []machine.Node, tree *cgroup.Tree) {
 	}
 }
 
-func (c *config) network(nics []machine.NIC) {
-	if len(nics) == 0 {
-		c.set("lxc.net.0.type", "empty")
-	}
-	for i, n := range nics {
-		key := fmt.Sprintf("lxc.net.%d.", i)
-		c.set(key+"type", "phys")
-		c.set(key+"link", n.PeerName)
-		c.set(key+"name", n.Name)
-		c.set(key+"flags", "up")
-		if n.MTU > 0 {
-			c.set(key+"mtu", strconv.Itoa(n.MTU))
-		}
+// network leaves the interfaces to the plan's Connect, for which the helper waits in place of the hook.
+func (c *config) network(p machine.Plan) {
+	c.set("lxc.net.0.type", "empty")
+	if p.Connect != nil {
+		c.set("lxc.net.0.flags", "up") // the loopback interface, for lack of another
+		c.set("lxc.hook.start-host", connectHook)
 	}
 }
 

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"lxd/internal/driver/machine/lxc"
 	"lxd/internal/errs"
 	"lxd/internal/machine"
@@ -342,44 +340,6 @@ func TestConsole(t *testing.T) {
 		if err != nil || !strings.Contains(string(buf[:n]), "inside") {
 			t.Fatalf("%q %v", buf[:n], err)
 		}
-	}
-}
-
-func veth(t *testing.T, host, peer string) {
-	t.Helper()
-	if l, err := netlink.LinkByName(host); err == nil {
-		must(t, netlink.LinkDel(l))
-	}
-	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: host, MTU: 1400}, PeerName: peer}))
-}
-
-func TestNICs(t *testing.T) {
-	p := plan(t)
-	host, peer := fmt.Sprintf("vm%dh", os.Getpid()), fmt.Sprintf("vm%dp", os.Getpid())
-	p.NICs = []machine.NIC{{HostName: host, PeerName: peer, Name: "eth0", MTU: 1400}}
-	veth(t, host, peer)
-	t.Cleanup(func() {
-		if l, err := netlink.LinkByName(host); err == nil {
-			must(t, netlink.LinkDel(l))
-		}
-	})
-	d := driver(t)
-	m := start(t, d, p)
-	for range 2 {
-		u, err := m.Usage(t.Context())
-		must(t, err)
-		if len(u.Networks) != 2 || u.Networks[1].Name != "eth0" || u.Networks[1].HostName != host || u.Networks[1].MTU != 1400 || u.Networks[1].State != "up" {
-			t.Fatalf("%+v", u.Networks)
-		}
-		// a reboot: the interface comes back to the host or goes with its namespace; the next start gets a fresh one
-		inside(t, m, 0, "sleep 0.3; kill -HUP 1")
-		<-m.Done()
-		if !m.Exit().Reboot {
-			t.Fatal("no reboot")
-		}
-		veth(t, host, peer)
-		m, err = d.Start(t.Context(), p)
-		must(t, err)
 	}
 }
 

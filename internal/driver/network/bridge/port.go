@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,8 @@ func (d *Driver) Connect(ctx context.Context, n network.Net, p network.Port) (l 
 	if mtu == 0 {
 		mtu = br.MTU
 	}
-	if l, err = pair(p, netlink.Veth{MTU: mtu, Master: br.Index, PeerHwaddr: p.Hwaddr}); err != nil {
+	l, err = pair(p, netlink.Veth{MTU: mtu, Master: br.Index, PeerHwaddr: p.Hwaddr, PeerNetns: p.Inside.Netns, PeerUp: p.Inside.Up})
+	if err != nil {
 		return l, err
 	}
 	u.Add("remove "+l.HostName, func(context.Context) error { return netlink.Delete(l.HostName) })
@@ -83,26 +85,23 @@ func (d *Driver) Register(_ context.Context, n network.Net) error {
 	return d.server(n.Name).register(n)
 }
 
-// pair makes the veth pair under the wanted host name, or under random ones.
+// pair makes the veth pair under the wanted names, or under random ones.
 func pair(p network.Port, v netlink.Veth) (network.Link, error) {
-	for try := range nameTries {
-		v.Host, v.Peer = p.HostName, randomName()
-		if v.Host == "" {
-			v.Host = randomName()
-		}
+	for range nameTries {
+		v.Host, v.Peer = cmp.Or(p.HostName, randomName()), cmp.Or(p.Inside.Name, randomName())
 		err := netlink.AddVeth(v)
-		switch {
-		case err == nil:
-			return network.Link{HostName: v.Host, PeerName: v.Peer, MTU: v.MTU}, nil
-		case !errors.Is(err, unix.EEXIST):
-			return network.Link{}, err
-		case p.HostName != "":
-			if _, taken, _ := netlink.Find(p.HostName); taken {
-				return network.Link{}, errs.Newf(errs.Conflict, "the host has an interface %s already: choose another host_name", p.HostName)
-			}
-		case try == nameTries-1:
+		if err == nil {
+			return network.Link{HostName: v.Host, MTU: v.MTU}, nil
+		}
+		if !errors.Is(err, unix.EEXIST) {
 			return network.Link{}, err
 		}
+		if _, taken, _ := netlink.Find(p.HostName); taken {
+			return network.Link{}, errs.Newf(errs.Conflict, "the host has an interface %s already: choose another host_name", p.HostName)
+		}
+	}
+	if p.Inside.Name != "" {
+		return network.Link{}, errs.Newf(errs.Invalid, "there is an interface %q inside already: give the device another name", p.Inside.Name)
 	}
 	return network.Link{}, errs.Newf(errs.Conflict, "found no free interface name in %d tries", nameTries)
 }

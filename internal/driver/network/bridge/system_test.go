@@ -58,11 +58,13 @@ func join(t *testing.T, d *bridge.Driver, n network.Net, p network.Port) machine
 	p.Device = "eth0"
 	m := machine{name: p.Instance, port: p}
 	namespace(t, m.name)
-	var err error
+	netns, err := os.Open("/run/netns/" + m.name)
+	must(t, err)
+	defer netns.Close()
+	p.Inside = network.Inside{Netns: netns, Name: "eth0", Up: true}
 	m.link, err = d.Connect(t.Context(), n, p)
 	must(t, err)
 	t.Cleanup(func() { must(t, d.Disconnect(context.Background(), n, p, m.link.HostName)) })
-	sh(t, "ip link set %s netns %s name eth0; ip -n %s link set eth0 up", m.link.PeerName, m.name, m.name)
 	return m
 }
 

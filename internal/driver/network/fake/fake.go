@@ -18,7 +18,9 @@ type Driver struct {
 	mu    sync.Mutex
 	nets  map[string]network.Net
 	ports map[string]string // host name to network
-	last  int
+	// inside has the names that were taken inside, by host name, where they are in one namespace.
+	inside map[string]string
+	last   int
 	// released are the hardware addresses whose leases were taken back.
 	released []string
 	// fail holds what the next call of that name fails with.
@@ -27,7 +29,7 @@ type Driver struct {
 
 // New makes a driver without networks.
 func New() *Driver {
-	return &Driver{nets: map[string]network.Net{}, ports: map[string]string{}, fail: map[string]error{}}
+	return &Driver{nets: map[string]network.Net{}, ports: map[string]string{}, inside: map[string]string{}, fail: map[string]error{}}
 }
 
 // FailNext makes the next call of a method ("Up", "Down", "Connect", "Disconnect", "Release") fail with err.
@@ -107,7 +109,7 @@ func (d *Driver) Connect(_ context.Context, n network.Net, p network.Port) (netw
 		return network.Link{}, errs.Newf(errs.Unavailable, "network %s is down", n.Name)
 	}
 	d.last++
-	l := network.Link{HostName: p.HostName, PeerName: fmt.Sprintf("peer%d", d.last), MTU: p.MTU}
+	l := network.Link{HostName: p.HostName, MTU: p.MTU}
 	if l.HostName == "" {
 		l.HostName = fmt.Sprintf("veth%d", d.last)
 	}
@@ -116,6 +118,14 @@ func (d *Driver) Connect(_ context.Context, n network.Net, p network.Port) (netw
 	}
 	if _, taken := d.ports[l.HostName]; taken {
 		return network.Link{}, errs.Newf(errs.Conflict, "interface %s exists", l.HostName)
+	}
+	if name := p.Inside.Name; name != "" && p.Inside.Netns == nil {
+		for _, other := range d.inside {
+			if other == name {
+				return network.Link{}, errs.Newf(errs.Invalid, "there is an interface %q inside already", name)
+			}
+		}
+		d.inside[l.HostName] = name
 	}
 	d.ports[l.HostName] = n.Name
 	return l, nil
@@ -129,6 +139,7 @@ func (d *Driver) Disconnect(_ context.Context, _ network.Net, _ network.Port, ho
 		return err
 	}
 	delete(d.ports, hostName)
+	delete(d.inside, hostName)
 	return nil
 }
 
