@@ -71,3 +71,27 @@ func TestForeignInterfaceStays(t *testing.T) {
 		}
 	}
 }
+
+// TestOthersOnTheHostReadNothing looks at all that a daemon with a running instance keeps, as a user of the host without rights.
+func TestOthersOnTheHostReadNothing(t *testing.T) {
+	d := ready(t)
+	d.LXC("launch", "busybox", "c1")
+	all, err := exec.Command("find", d.Dir).Output()
+	if err != nil || !strings.Contains(string(all), "/rootfs/bin/busybox") {
+		t.Fatal(err, string(all))
+	}
+	c := exec.Command("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c",
+		`while read -r f; do if [ -d "$f" ]; then [ ! -w "$f" ] && [ ! -r "$f" ] || echo "$f"; elif [ -r "$f" ] || [ -w "$f" ] || [ -x "$f" ]; then echo "$f"; fi; done`)
+	c.Stdin = strings.NewReader(string(all))
+	out, err := c.Output()
+	if err != nil {
+		t.Skipf("setpriv: %v", err)
+	}
+	for f := range strings.Lines(string(out)) {
+		// dnsmasq, which has few rights, reads its own; a certificate is public
+		if f = strings.TrimPrefix(strings.TrimSpace(f), d.Dir+"/"); !strings.HasPrefix(f, "networks/") && f != "server.crt" {
+			t.Errorf("open to others: %s", f)
+		}
+	}
+	d.LXC("delete", "-f", "c1")
+}
