@@ -58,7 +58,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.images.Use(d.pools)
 	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
-		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Images: d.images, Networks: d.networks,
+		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks,
 		Kinds: []device.Kind{disk.Kind(), nic.Bridged(d.networks, a.dir.path)}, Host: host, Announce: a.hub.Announce,
 		RunDir: a.dir.join("run"), LogDir: a.dir.join("logs"),
 	})

@@ -26,6 +26,7 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 		endpoint.StoragePools(d.pools), endpoint.Resources(hardware.Host{}.Resources), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
 		endpoint.Instances(d.instances, nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
 		endpoint.InstanceFiles(d.instances, nil), endpoint.InstanceLogs(d.instances, nil),
+		endpoint.InstanceSnapshots(d.instances, nil),
 	}
 }
 

@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/instance"
+	"lxd/internal/machine"
 )
 
 // steps of each kind of work; TestSteps holds them against what really runs.
@@ -19,6 +22,13 @@ var steps = map[string][]string{
 	"instance-stop":    {"stop", "settle"},
 	"instance-restart": {"stop", "settle", "mount", "devices", "machine", "remember"},
 	"instance-delete":  {"stop", "settle", "volume", "files", "record"},
+
+	"instance-snapshot":        {"record", "volume", "ready"},
+	"instance-snapshot-delete": {"volume", "record"},
+	"instance-snapshot-rename": {"volume", "record"},
+	"instance-restore":         {"stop", "settle", "record", "volume", "ready", "mount", "devices", "machine", "remember"},
+	"instance-rename":          {"volume", "files", "record"},
+	"instance-rebuild":         {"image", "volume", "record", "swap"},
 }
 
 // work is how each kind is brought about, on an instance that is prepared for it.
@@ -31,7 +41,27 @@ var work = map[string]struct {
 	"instance-stop":    {true, func(t *testing.T, w *world) error { return w.state(t, "c1", "stop", 0) }},
 	"instance-restart": {true, func(t *testing.T, w *world) error { return w.state(t, "c1", "restart", 0) }},
 	"instance-delete":  {true, func(t *testing.T, w *world) error { return w.remove(t, "c1", true) }},
+
+	"instance-snapshot": {true, func(t *testing.T, w *world) error { return w.keep(t, "c1", "s1") }},
+	"instance-snapshot-delete": {false, func(t *testing.T, w *world) error {
+		return w.run(w.svc.DeleteSnapshot(t.Context(), "default", "c1", "s0"))
+	}},
+	"instance-snapshot-rename": {false, func(t *testing.T, w *world) error {
+		return w.run(w.svc.RenameSnapshot(t.Context(), "default", "c1", "s0", api.InstanceSnapshotPost{Name: "s1"}))
+	}},
+	"instance-restore": {true, func(t *testing.T, w *world) error {
+		return w.run(w.svc.Update(t.Context(), "default", "c1", api.InstancePut{Restore: "s0"}))
+	}},
+	"instance-rename": {false, func(t *testing.T, w *world) error {
+		return w.run(w.svc.Rename(t.Context(), "default", "c1", api.InstancePost{Name: "c2"}))
+	}},
+	"instance-rebuild": {false, func(t *testing.T, w *world) error {
+		return w.run(w.svc.Rebuild(t.Context(), "default", "c1", api.InstanceRebuildPost{Source: request("").Source}))
+	}},
 }
+
+// kept are the kinds of work that need a snapshot to begin with.
+var kept = map[string]bool{"instance-snapshot-delete": true, "instance-snapshot-rename": true, "instance-restore": true}
 
 func (w *world) prepare(t *testing.T, kind string) {
 	t.Helper()
@@ -42,6 +72,11 @@ func (w *world) prepare(t *testing.T, kind string) {
 	post.Start = work[kind].running
 	if err := w.create(t, post); err != nil {
 		t.Fatal(err)
+	}
+	if kept[kind] {
+		if err := w.keep(t, "c1", "s0"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -64,20 +99,46 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// consistent fails unless the host holds exactly what the record of c1 says.
+// expected is what the host must hold for the records that there are.
+func (w *world) expected(t *testing.T) (want []string) {
+	t.Helper()
+	for sh, err := range w.svc.List(t.Context(), instance.Query{Project: "default", Depth: 2}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := sh.Value(2).(api.InstanceFull)
+		want = append(want, "volume tank/default_"+a.Name)
+		for _, s := range a.Snapshots {
+			want = append(want, "volume tank/default_"+a.Name+"@"+s.Name)
+		}
+		if a.Status == "Running" {
+			want = append(want, "link default_"+a.Name+"_eth0", "machine default_"+a.Name, "mount tank/default_"+a.Name)
+		}
+	}
+	slices.Sort(want)
+	return want
+}
+
+// consistent fails unless the host holds exactly what the records say, and no machine is frozen.
 func (w *world) consistent(t *testing.T) {
 	t.Helper()
-	a, _, err := w.svc.Get(t.Context(), "default", "c1")
-	var want []string
-	switch {
-	case errs.Is(err, errs.NotFound):
-	case a.Status == "Running":
-		want = []string{"link default_c1_eth0", "machine default_c1", "mount tank/default_c1", "volume tank/default_c1"}
-	default:
-		want = []string{"volume tank/default_c1"}
+	if got, want := w.left(), w.expected(t); !slices.Equal(got, want) {
+		t.Errorf("records ask for %v, and on the host: %v", want, got)
 	}
-	if got := w.left(); !slices.Equal(got, want) {
-		t.Errorf("%s, and on the host: %v", a.Status, got)
+	if m := w.host.get("default_c1"); m != nil {
+		if s, _ := m.Status(t.Context()); s == machine.Frozen {
+			t.Error("the machine was left frozen")
+		}
+	}
+}
+
+// removeAll removes whichever instance is there.
+func (w *world) removeAll(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"c1", "c2"} {
+		if err := w.remove(t, name, true); err != nil && !errs.Is(err, errs.NotFound) {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -105,13 +166,9 @@ func TestFailures(t *testing.T) {
 						a, _, err := w.svc.Get(t.Context(), "default", "c1")
 						return err != nil || a.Status != "Running" || w.host.get("default_c1") != nil
 					})
-					w.eventually(t, "consistent", func() bool { return len(w.left()) != 2 && len(w.left()) != 3 })
+					w.eventually(t, "consistent", func() bool { return slices.Equal(w.left(), w.expected(t)) })
 					w.consistent(t)
-					if _, _, err := w.svc.Get(t.Context(), "default", "c1"); err == nil {
-						if err := w.remove(t, "c1", true); err != nil {
-							t.Fatal(err)
-						}
-					}
+					w.removeAll(t)
 					w.clean(t)
 				})
 			}
@@ -152,7 +209,7 @@ func kill(t *testing.T, kind, step, moment string) {
 	if err := errors.Join(w.ops.Recover(t.Context()), w.svc.Boot(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	if kind == "instance-restart" {
+	if kind == "instance-restart" || kind == "instance-restore" {
 		w.eventually(t, "running again", func() bool { return w.get(t, "c1").Status == "Running" })
 	}
 	if kind == "instance-delete" {
@@ -161,11 +218,7 @@ func kill(t *testing.T, kind, step, moment string) {
 		}
 	}
 	w.consistent(t)
-	if _, _, err := w.svc.Get(t.Context(), "default", "c1"); err == nil {
-		if err := w.remove(t, "c1", true); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.removeAll(t)
 	w.clean(t)
 }
 

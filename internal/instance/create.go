@@ -11,6 +11,7 @@ import (
 	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/schema"
+	"lxd/internal/storage"
 	"lxd/internal/store"
 )
 
@@ -20,8 +21,10 @@ type creation struct {
 	r           Record
 	fingerprint string
 	properties  map[string]string
-	start       bool
-	v           view
+	// origin is the instance that it is a copy of.
+	origin *origin
+	start  bool
+	v      view
 	// done is set once the instance is complete: what fails after that does not undo it.
 	done bool
 }
@@ -78,10 +81,12 @@ func (c *creation) checkSource(ctx context.Context, post api.InstancesPost) erro
 		return nil
 	case api.SourceTypeImage:
 		return c.checkImage(ctx, post.Source)
-	case api.SourceTypeMigration, api.SourceTypeCopy, api.SourceTypeConversion:
-		return errs.Newf(errs.Unsupported, "source type %q is not supported yet by this server: it has image and none", post.Source.Type)
+	case api.SourceTypeCopy:
+		return c.checkCopy(ctx, post)
+	case api.SourceTypeMigration, api.SourceTypeConversion:
+		return errs.Newf(errs.Unsupported, "source type %q is not supported yet by this server: it has image, copy and none", post.Source.Type)
 	}
-	return errs.Newf(errs.Invalid, "unknown source type %q: it is image or none", post.Source.Type)
+	return errs.Newf(errs.Invalid, "unknown source type %q: it is image, copy or none", post.Source.Type)
 }
 
 // checkImage resolves an alias at once. A fingerprint that is not there fails the work, not the request.
@@ -211,6 +216,10 @@ func (c *creation) identify() {
 	// What a client says of an earlier run, as of a copy of an instance that runs, is not true of this one: its host_name is an
 	// interface of somebody else's.
 	c.r.setVolatile(Record{}.kept(c.r.Config))
+	if c.origin != nil {
+		c.fingerprint = c.r.Config["volatile.base_image"]
+		defer func() { c.fingerprint = "" }() // it is copied, not unpacked
+	}
 	uuid := op.NewUUID()
 	c.r.setVolatile(map[string]string{
 		"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": op.NewUUID(),
@@ -243,6 +252,9 @@ func (c *creation) record(ctx context.Context) error {
 	c.r.setVolatile(map[string]string{"volatile.idmap.current": idmap, "volatile.idmap.next": idmap})
 	c.r.setVolatile(hwaddrs(c.v))
 	c.r.Privileged = Keys.Bool(c.v.config, "security.privileged")
+	if c.origin != nil && c.r.Pool != c.origin.v.Pool {
+		return errs.Newf(errs.Unsupported, "copying from storage pool %q to %q is not supported yet by this server: leave the pool as it is", c.origin.v.Pool, c.r.Pool)
+	}
 	c.v.Record = c.r
 	return c.s.d.Store.Update(ctx, func(tx store.Tx) error {
 		if Collection.Has(tx, c.r.key()) {
@@ -271,11 +283,17 @@ func (c *creation) ensureImage(ctx context.Context, t *op.Task) error {
 
 // volume makes the root volume. On failure nothing of it is left.
 func (c *creation) volume(ctx context.Context) error {
-	v := c.s.volume(c.v)
-	var err error
-	if c.fingerprint == "" {
+	return c.fill(ctx, c.s.volume(c.v))
+}
+
+// fill makes a volume of what the instance is made from, of the size that its root disk is to have.
+func (c *creation) fill(ctx context.Context, v storage.Volume) (err error) {
+	switch {
+	case c.origin != nil:
+		err = c.origin.copyTo(ctx, c.s, v)
+	case c.fingerprint == "":
 		err = c.s.d.Volumes.CreateEmpty(ctx, c.r.Pool, v)
-	} else {
+	default:
 		err = c.s.d.Volumes.CreateFromImage(ctx, c.r.Pool, v, c.fingerprint)
 	}
 	if err != nil || v.Config["size"] == "" {
@@ -314,6 +332,9 @@ func (c *creation) ready(ctx context.Context, t *op.Task) error {
 		})
 		if err == nil && c.fingerprint != "" {
 			err = c.s.d.Images.Used(tx, c.r.Project, c.fingerprint, c.r.CreatedAt)
+		}
+		if err == nil && c.origin != nil {
+			err = c.origin.insertSnapshots(tx, c.r)
 		}
 		if err != nil || c.start {
 			return err

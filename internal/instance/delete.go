@@ -131,6 +131,18 @@ func (s *Service) dropFiles(r Record) error {
 // forget removes the record. One that was never complete goes without an event.
 func (s *Service) forget(ctx context.Context, v view, last func(store.Tx) error) error {
 	err := s.d.Store.Update(ctx, func(tx store.Tx) error {
+		var kept []Snapshot
+		for _, snap := range Snapshots.AllRev(tx, v.key()+"/") {
+			kept = append(kept, snap)
+		}
+		for _, snap := range kept {
+			if !snap.Making {
+				tx.Announce(snap.change(ctx, api.LifecycleInstanceSnapshotDeleted))
+			}
+			if err := Snapshots.Delete(tx, snap.key()); err != nil {
+				return err
+			}
+		}
 		if !v.Making {
 			tx.Announce(change(ctx, api.LifecycleInstanceDeleted, v.Record))
 		}

@@ -2,11 +2,13 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"sync/atomic"
 
 	"lxd/internal/machine"
+	"lxd/internal/store"
 )
 
 // live is the machines that run on this host, by the keys of their instances.
@@ -24,6 +26,10 @@ type running struct {
 	gone chan struct{}
 	err  error
 	once sync.Once
+
+	// holders is how many want the machine frozen for a moment.
+	holding sync.Mutex
+	holders int
 
 	mu sync.Mutex
 	// why is what the operation that ends the machine is about; it is none for a machine that ends by itself.
@@ -114,4 +120,73 @@ func (s *Service) current(ctx context.Context, key string) (*running, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// still runs do while the machine of an instance, if there is one and it can be frozen, does nothing. Several may hold it at the same
+// time. To clients it is running all the while.
+func (s *Service) still(ctx context.Context, key string, do func(context.Context) error) (err error) {
+	r := s.live.get(key)
+	if r == nil || r.over() {
+		return do(ctx)
+	}
+	f, ok := r.m.(machine.Freezer)
+	if !ok {
+		return do(ctx)
+	}
+	if err := s.hold(ctx, r, f); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.letGo(context.WithoutCancel(ctx), r, f)) }()
+	return do(ctx)
+}
+
+// hold freezes the machine for the first who asks. That it is held is written down first: a crash must not leave it so.
+func (s *Service) hold(ctx context.Context, r *running, f machine.Freezer) error {
+	r.holding.Lock()
+	defer r.holding.Unlock()
+	if r.holders == 0 && !r.frozen.Load() {
+		if err := s.setHeld(ctx, r.key, true); err != nil {
+			return err
+		}
+		if err := f.Freeze(ctx); err != nil && !r.over() {
+			ctx := context.WithoutCancel(ctx)
+			return errors.Join(err, f.Thaw(ctx), s.setHeld(ctx, r.key, false))
+		}
+	}
+	r.holders++
+	return nil
+}
+
+// letGo thaws it for the last, unless a client has frozen it.
+func (s *Service) letGo(ctx context.Context, r *running, f machine.Freezer) error {
+	r.holding.Lock()
+	defer r.holding.Unlock()
+	if r.holders--; r.holders > 0 || r.frozen.Load() || r.over() {
+		return nil
+	}
+	if err := f.Thaw(ctx); err != nil && !r.over() {
+		return err
+	}
+	return s.setHeld(ctx, r.key, false)
+}
+
+func (s *Service) setHeld(ctx context.Context, key string, held bool) error {
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+		return Collection.Modify(tx, key, func(r *Record) error {
+			if r.Run != nil {
+				r.Run.Held = held
+			}
+			return nil
+		})
+	})
+}
+
+// unhold lets a machine go that a daemon held when it died.
+func (s *Service) unhold(ctx context.Context, r *running) error {
+	if f, ok := r.m.(machine.Freezer); ok && !r.over() {
+		if err := f.Thaw(ctx); err != nil && !r.over() {
+			return err
+		}
+	}
+	return s.setHeld(ctx, r.key, false)
 }

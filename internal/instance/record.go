@@ -54,6 +54,8 @@ type Run struct {
 	Devices Devices `json:"devices,omitempty"`
 	// Volatile is what the devices need to be detached; clients cannot change it.
 	Volatile map[string]string `json:"volatile,omitempty"`
+	// Held says that the machine was frozen for a moment by the server: whoever takes it up thaws it.
+	Held bool `json:"held,omitempty"`
 	// CPUs is the set of CPUs that the machine was given.
 	CPUs string `json:"cpus,omitempty"`
 }

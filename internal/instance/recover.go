@@ -1,17 +1,21 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/instance/config"
+	"lxd/internal/machine"
 	"lxd/internal/op"
 	"lxd/internal/store"
 )
@@ -22,8 +26,10 @@ func (s *Service) Recoverers() map[string]op.Recoverer {
 	return map[string]op.Recoverer{
 		"instance-create": same, "instance-start": same, "instance-stop": same, "instance-update": same,
 		"instance-freeze": same, "instance-unfreeze": same, "instance-exec": same,
-		"instance-restart": s.recoverer(s.reconcileUp),
-		"instance-delete":  s.recoverer(s.finishDelete),
+		"instance-restart":  s.recoverer(s.reconcileUp),
+		"instance-delete":   s.recoverer(s.finishDelete),
+		"instance-snapshot": s.recoverSnapshot, "instance-snapshot-delete": s.recoverSnapshot, "instance-snapshot-rename": s.recoverSnapshot,
+		"instance-restore": s.recoverRestore, "instance-rename": s.recoverRename, "instance-rebuild": s.recoverRebuild,
 	}
 }
 
@@ -120,6 +126,7 @@ func (s *Service) Boot(ctx context.Context) error {
 		}
 	})
 	s.wait.Go(func() { s.bringUp(start) })
+	s.wait.Go(s.tend)
 	return nil
 }
 
@@ -146,11 +153,27 @@ func (s *Service) takeUp(ctx context.Context, v view) (bool, error) {
 			return false, err
 		}
 		ran = v.Wanted || v.Run.Boot != s.d.Host.Boot
+		if v.Ephemeral && !ran {
+			s.wait.Go(func() { s.dispose(v) })
+			return false, nil
+		}
 	}
 	return autostart(v.config, ran), nil
 }
 
-// bringUp starts instances one after the other, by priority.
+// dispose deletes an ephemeral instance that ended while nobody watched.
+func (s *Service) dispose(v view) {
+	o, err := s.d.Ops.Start(s.base, s.deletion(v.Record, false))
+	if err == nil {
+		err = o.Wait(s.base)
+	}
+	if err != nil && s.base.Err() == nil {
+		slog.Error("Could not delete an ephemeral instance that has stopped", "instance", v.key(), "err", err)
+	}
+}
+
+// bringUp starts instances, those of higher priority first. Those of the same priority are started together, but one that asks for a
+// delay is the only one to start, and the next waits until the delay is over.
 func (s *Service) bringUp(start []view) {
 	slices.SortFunc(start, func(a, b view) int {
 		if d := number(b, "boot.autostart.priority") - number(a, "boot.autostart.priority"); d != 0 {
@@ -158,18 +181,157 @@ func (s *Service) bringUp(start []view) {
 		}
 		return compareKeys(a, b)
 	})
-	for _, v := range start {
-		o, err := s.d.Ops.Start(s.base, s.startSpec(v.Record, api.LifecycleInstanceStarted))
-		if err == nil {
-			err = o.Wait(s.base)
+	for len(start) > 0 {
+		n := 1
+		for n < len(start) && number(start[n], "boot.autostart.priority") == number(start[0], "boot.autostart.priority") {
+			n++
 		}
-		if err != nil {
-			slog.Error("Could not start an instance", "instance", v.key(), "err", err)
+		s.bringUpGroup(start[:n])
+		start = start[n:]
+	}
+}
+
+// bringUpGroup starts instances of one priority.
+func (s *Service) bringUpGroup(group []view) {
+	var patient []view
+	group = slices.DeleteFunc(slices.Clone(group), func(v view) bool {
+		wait := number(v, "boot.autostart.delay") > 0
+		if wait {
+			patient = append(patient, v)
 		}
+		return wait
+	})
+	parallel(group, s.bringUpOne)
+	for _, v := range patient {
+		s.bringUpOne(v)
 		select {
 		case <-time.After(time.Duration(number(v, "boot.autostart.delay")) * time.Second):
 		case <-s.closing:
 			return
 		}
 	}
+}
+
+func (s *Service) bringUpOne(v view) {
+	select {
+	case <-s.closing:
+		return
+	default:
+	}
+	o, err := s.d.Ops.Start(s.base, s.startSpec(v.Record, api.LifecycleInstanceStarted))
+	if err == nil {
+		err = o.Wait(s.base)
+	}
+	if err != nil {
+		slog.Error("Could not start an instance", "instance", v.key(), "err", err)
+	}
+}
+
+// resume takes up a machine that went on running while the daemon did not.
+func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
+	r := &running{key: v.key(), m: m, gone: make(chan struct{})}
+	s.cpus.Restore(r.key, v.Run.CPUs)
+	l, err := config.Limits(v.config, s.d.Host.Memory, s.cpus.Assign(r.key, v.config["limits.cpu"], s.d.Host.CPUs))
+	if err != nil {
+		return err
+	}
+	r.limits = l
+	if !r.over() {
+		// The configuration may have been changed by an operation that was cut short before it came to the machine.
+		if tuner, ok := m.(machine.Tuner); ok {
+			if err := tuner.Tune(ctx, l); err != nil && !r.over() {
+				slog.Warn("Could not give a running instance its limits", "instance", r.key, "err", err)
+			}
+		}
+		status, err := m.Status(ctx)
+		if err != nil && !r.over() {
+			return err
+		}
+		r.frozen.Store(status == machine.Frozen && !v.Run.Held)
+	}
+	if v.Run.Held {
+		if err := s.unhold(ctx, r); err != nil {
+			return err
+		}
+	}
+	if v.Wanted {
+		if err := s.want(ctx, v, false); err != nil {
+			return err
+		}
+	}
+	s.watch(r)
+	return nil
+}
+
+// Shutdown stops all running instances of this member, those of higher boot.stop.priority first, and kills those that take
+// longer than they may. They count as running, so that Boot brings them back. No machine is started from now on.
+func (s *Service) Shutdown(ctx context.Context) {
+	s.once.Do(func() { close(s.closing) })
+	byPriority := map[int][]*running{}
+	grace := map[*running]time.Duration{}
+	for key, r := range s.live.snapshot() {
+		v, err := s.viewByKey(ctx, key)
+		if err != nil {
+			slog.Error("Could not look up a running instance", "instance", key, "err", err)
+		}
+		p := number(v, "boot.stop.priority")
+		byPriority[p] = append(byPriority[p], r)
+		grace[r] = time.Duration(number(v, "boot.host_shutdown_timeout")) * time.Second
+	}
+	priorities := []int{}
+	for p := range byPriority {
+		priorities = append(priorities, p)
+	}
+	slices.Sort(priorities)
+	for _, p := range slices.Backward(priorities) {
+		var wait sync.WaitGroup
+		for _, r := range byPriority[p] {
+			wait.Go(func() { s.shutOne(ctx, r, grace[r]) })
+		}
+		wait.Wait()
+	}
+}
+
+func (s *Service) shutOne(ctx context.Context, r *running, grace time.Duration) {
+	r.intend(hostDown)
+	err := s.end(ctx, r, max(grace, time.Second))
+	if err != nil && !errs.Is(err, errs.NotFound) {
+		slog.Warn("An instance did not stop in time and is ended", "instance", r.key, "err", err)
+		err = r.m.Kill(context.WithoutCancel(ctx))
+	}
+	if err == nil {
+		err = s.settle(ctx, r)
+	}
+	if err != nil {
+		slog.Error("Could not stop an instance", "instance", r.key, "err", err)
+	}
+}
+
+// number reads a whole number that was validated.
+func number(v view, name string) int {
+	n, _ := strconv.Atoi(Keys.Get(v.config, name))
+	return n
+}
+
+func compareKeys(a, b view) int { return cmp.Compare(a.key(), b.key()) }
+
+// workers is how many instances are dealt with at the same time.
+const workers = 8
+
+// parallel calls do for each item, a few at a time, and waits.
+func parallel[T any](items []T, do func(T)) {
+	next := make(chan T)
+	var wait sync.WaitGroup
+	for range min(workers, len(items)) {
+		wait.Go(func() {
+			for it := range next {
+				do(it)
+			}
+		})
+	}
+	for _, it := range items {
+		next <- it
+	}
+	close(next)
+	wait.Wait()
 }

@@ -314,7 +314,7 @@ func TestRename(t *testing.T) {
 		"missing":  {"nope", api.InstancePost{Name: "c2"}, errs.NotFound},
 		"bad name": {"c1", api.InstancePost{Name: "a_b"}, errs.Internal},
 		"move":     {"c1", api.InstancePost{Pool: "other"}, errs.Unsupported},
-		"rename":   {"c1", api.InstancePost{Name: "c2"}, errs.Unsupported},
+		"taken":    {"c1", api.InstancePost{Name: "c1"}, errs.Conflict},
 	} {
 		_, err := w.svc.Rename(t.Context(), "default", c.from, c.post)
 		is(t, name, err, c.kind)

@@ -39,6 +39,19 @@ type Volumes interface {
 	Resize(ctx context.Context, pool string, v storage.Volume, bytes int64) error
 }
 
+// Copies is what instances need of storage to keep, copy and rename what they hold. The methods have the meaning of those of storage.Pool
+// and of its optional interfaces; they fail with Unsupported on a pool that has no such ability.
+type Copies interface {
+	Snapshot(ctx context.Context, pool string, v storage.Volume) error
+	Restore(ctx context.Context, pool string, v storage.Volume) error
+	// Copy makes to, a volume or a snapshot, from one of the same pool.
+	Copy(ctx context.Context, pool string, from, to storage.Volume) error
+	// Rename and Replace can be done again, or back, when they were cut short.
+	Rename(ctx context.Context, pool string, from, to storage.Volume) error
+	// Replace puts from into the place of to; if from is gone that was done.
+	Replace(ctx context.Context, pool string, from, to storage.Volume) error
+}
+
 // Images is what instances need of images.
 type Images interface {
 	// Resolve finds the image that an alias or a fingerprint (or the first 12 digits and more of one) names in a project.
@@ -71,6 +84,7 @@ type Deps struct {
 	Ops     Starter
 	Machine machine.Driver
 	Volumes Volumes
+	Copies  Copies
 	Images  Images
 	// Networks may be nil.
 	Networks Networks

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -106,6 +107,8 @@ type Shown struct {
 	s    *Service
 	v    view
 	code api.StatusCode
+	// snapshots are filled in at depth 2 and more.
+	snapshots []api.InstanceSnapshot
 	// state is filled in when states are asked for; tail is its JSON if many share it.
 	state *api.InstanceState
 	tail  []byte
@@ -191,9 +194,32 @@ func (s *Service) gather(ctx context.Context, q Query) (all []*Shown, err error)
 			}
 			all = append(all, sh)
 		}
+		if q.Depth >= 2 {
+			addSnapshots(tx, prefix, all)
+		}
 		return nil
 	})
 	return all, err
+}
+
+// addSnapshots adds to each instance of a list its snapshots.
+func addSnapshots(tx store.Tx, prefix string, all []*Shown) {
+	byKey := map[string][]Snapshot{}
+	for _, s := range Snapshots.AllRev(tx, prefix) {
+		if !s.Making {
+			byKey[s.Instance.key()] = append(byKey[s.Instance.key()], s)
+		}
+	}
+	if len(byKey) == 0 {
+		return
+	}
+	for _, sh := range all {
+		kept := byKey[sh.v.key()]
+		slices.SortStableFunc(kept, func(a, b Snapshot) int { return a.TakenAt.Compare(b.TakenAt) })
+		for _, s := range kept {
+			sh.snapshots = append(sh.snapshots, s.api(tx))
+		}
+	}
 }
 
 // profiles remembers the profiles looked up for one list.
@@ -249,7 +275,7 @@ func (sh *Shown) Value(depth int) any {
 	if depth < 2 {
 		return a
 	}
-	return api.InstanceFull{Instance: a, Backups: nil, Snapshots: nil, State: sh.state}
+	return api.InstanceFull{Instance: a, Backups: nil, Snapshots: sh.snapshots, State: sh.state}
 }
 
 // JSON is the kept JSON of the instance, with its state appended at depth 2 and more; nil if it cannot be had so.
@@ -270,10 +296,18 @@ func (sh *Shown) JSON(depth int) []byte {
 			return nil
 		}
 	}
-	const before, after = `,"backups":null,"state":`, `,"snapshots":null}`
-	b := make([]byte, 0, len(sh.kept.json)+len(before)+len(state)+len(after))
+	snapshots := []byte("null")
+	if sh.snapshots != nil {
+		var err error
+		if snapshots, err = json.Marshal(sh.snapshots); err != nil {
+			return nil
+		}
+	}
+	const before, between, after = `,"backups":null,"state":`, `,"snapshots":`, `}`
+	b := make([]byte, 0, len(sh.kept.json)+len(before)+len(state)+len(between)+len(snapshots)+len(after))
 	b = append(b, sh.kept.json[:len(sh.kept.json)-1]...)
-	b = append(append(append(b, before...), state...), after...)
+	b = append(append(b, before...), state...)
+	b = append(append(append(b, between...), snapshots...), after...)
 	return b
 }
 

@@ -3,13 +3,19 @@ package instance
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/machine"
+	"lxd/internal/op"
+	"lxd/internal/project"
+	"lxd/internal/store"
 )
 
 // lookTime is the most that finding out the state of one instance may take.
@@ -34,8 +40,12 @@ func (s *Service) Full(ctx context.Context, proj, name string, f Fields) (api.In
 	if err != nil {
 		return api.InstanceFull{}, nil, err
 	}
+	snapshots, _, err := s.ListSnapshots(ctx, proj, name)
+	if err != nil {
+		return api.InstanceFull{}, nil, err
+	}
 	state := s.look(ctx, v, f)
-	return api.InstanceFull{Instance: a, State: &state}, etag, nil
+	return api.InstanceFull{Instance: a, Snapshots: snapshots, State: &state}, etag, nil
 }
 
 // look reads the state of one instance; parts that cannot be read in time are left out.
@@ -163,4 +173,68 @@ func idleState(code api.StatusCode, f Fields) *api.InstanceState {
 		state.Disk = map[string]api.InstanceStateDisk{}
 	}
 	return state
+}
+
+// SetStates returns the work that brings all instances of a project into a state; those that are in it stay as they are.
+func (s *Service) SetStates(ctx context.Context, proj string, put api.InstanceStatePut) (op.Spec, error) {
+	if _, err := s.changer(put); err != nil {
+		return op.Spec{}, err
+	}
+	return op.Spec{
+		Kind: "instances-state", Description: api.OperationUpdatingTheStateOfMultipleInstances.String(), Project: proj,
+		Resources: map[string][]string{string(api.EntityTypeProject): {project.URL("", "projects", proj)}},
+		Run:       func(ctx context.Context, _ *op.Task) error { return s.setStates(ctx, proj, put) },
+	}, nil
+}
+
+func (s *Service) setStates(ctx context.Context, proj string, put api.InstanceStatePut) error {
+	var all []Record
+	err := s.d.Store.View(ctx, func(tx store.Tx) error {
+		for _, r := range Collection.AllRev(tx, proj+"/") {
+			if r.Location == s.d.Location && s.concerned(put.Action, r.key()) {
+				all = append(all, r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var failures []error
+	parallel(all, func(r Record) {
+		if err := s.setOne(ctx, r, put); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			failures = append(failures, fmt.Errorf("instance %q: %w", r.Name, err))
+		}
+	})
+	return errors.Join(failures...)
+}
+
+// concerned tells whether an action would change an instance.
+func (s *Service) concerned(action, key string) bool {
+	code := s.status(key)
+	switch action {
+	case "start":
+		return code != api.StatusRunning
+	case "unfreeze":
+		return code == api.StatusFrozen
+	case "freeze":
+		return code == api.StatusRunning
+	}
+	return code != api.StatusStopped
+}
+
+// setOne runs the work for one instance as an operation of its own, so that its lock and recovery are those of any other.
+func (s *Service) setOne(ctx context.Context, r Record, put api.InstanceStatePut) error {
+	work, err := s.changer(put)
+	if err != nil {
+		return err
+	}
+	o, err := s.d.Ops.Start(ctx, work(r))
+	if err != nil {
+		return err
+	}
+	return o.Wait(ctx)
 }

@@ -2,7 +2,10 @@ package instance
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -37,7 +40,7 @@ func (s *Service) Update(ctx context.Context, proj, name string, put api.Instanc
 		return op.Spec{}, err
 	}
 	if put.Restore != "" {
-		return op.Spec{}, errs.Newf(errs.Unsupported, "restoring snapshots is not supported yet by this server")
+		return s.restoreSpec(ctx, v, put)
 	}
 	o := spec("instance-update", api.OperationUpdatingInstance, v.Record)
 	o.Run = func(ctx context.Context, t *op.Task) error {
@@ -182,16 +185,173 @@ func (r Record) kept(config map[string]string) map[string]string {
 	return keys
 }
 
+// renaming gives a stopped instance a new name.
+type renaming struct {
+	s        *Service
+	from, to Record
+	// done is set once the record has the new name: what fails after that undoes nothing.
+	done bool
+}
+
+// renameTarget is what the journal holds.
+type renameTarget struct{ Project, Name, To string }
+
 // Rename returns the work that gives a stopped instance a new name.
 func (s *Service) Rename(ctx context.Context, proj, name string, post api.InstancePost) (op.Spec, error) {
-	if _, err := s.view(ctx, proj, name); err != nil {
+	v, err := s.view(ctx, proj, name)
+	if err != nil {
 		return op.Spec{}, err
 	}
-	if post.Migration || post.Pool != "" || post.Project != "" {
+	if post.Migration || post.Pool != "" || post.Project != "" && post.Project != proj {
 		return op.Spec{}, errs.Newf(errs.Unsupported, "moving instances between pools, projects and servers is not supported yet by this server")
 	}
 	if err := naming.Check(post.Name); err != nil {
 		return op.Spec{}, err
 	}
-	return op.Spec{}, errs.Newf(errs.Unsupported, "renaming instances is not supported yet by this server: create the instance under the new name")
+	r := &renaming{s: s, from: v.Record, to: v.Record}
+	r.to.Name = post.Name
+	if err := s.d.Store.View(ctx, r.free); err != nil {
+		return op.Spec{}, err
+	}
+	if s.status(v.key()) != api.StatusStopped {
+		return op.Spec{}, errs.Newf(errs.Invalid, "the instance is running: stop it before it is renamed")
+	}
+	o := spec("instance-rename", api.OperationRenamingInstance, v.Record)
+	o.Locks = append(o.Locks, r.to.lock())
+	o.Args = renameTarget{proj, name, post.Name}
+	o.Run = r.run
+	return o, nil
+}
+
+// free fails if the new name is taken.
+func (r *renaming) free(tx store.Tx) error {
+	if Collection.Has(tx, r.to.key()) {
+		return errs.Newf(errs.Conflict, "instance %q already exists in project %q: choose another name", r.to.Name, r.to.Project)
+	}
+	return nil
+}
+
+func (r *renaming) run(ctx context.Context, t *op.Task) error {
+	cur, err := r.s.current(ctx, r.from.key())
+	if err != nil {
+		return err
+	}
+	v, err := r.s.viewByKey(ctx, r.from.key())
+	switch {
+	case err != nil:
+		return err
+	case cur != nil:
+		return errs.Newf(errs.Invalid, "the instance is running: stop it before it is renamed")
+	case v.Making:
+		return errs.Newf(errs.Invalid, "the instance is not complete: delete it")
+	case v.Run != nil:
+		if err := r.s.sweep(ctx, v); err != nil {
+			return err
+		}
+	}
+	wanted := r.to.Name
+	r.from, r.to = v.Record, v.Record
+	r.to.Name = wanted
+	for _, step := range []struct {
+		name     string
+		do, back func(context.Context) error
+	}{
+		{"volume", func(ctx context.Context) error { return r.volume(ctx, r.from, r.to) }, r.unless(func(ctx context.Context) error { return r.volume(ctx, r.to, r.from) })},
+		{"files", func(context.Context) error { return r.files(r.from, r.to) }, r.unless(func(context.Context) error { return r.files(r.to, r.from) })},
+		{"record", func(ctx context.Context) error { return r.record(ctx, t.EndJournal) }, nil},
+	} {
+		if err := t.Step(ctx, step.name, step.do, step.back); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unless is an undo step that is left out once the instance is renamed.
+func (r *renaming) unless(back func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if r.done {
+			return nil
+		}
+		return back(ctx)
+	}
+}
+
+// volume renames the root volume.
+func (r *renaming) volume(ctx context.Context, from, to Record) error {
+	a, b := view{Record: from}, view{Record: to}
+	a.expand()
+	b.expand()
+	return r.s.d.Copies.Rename(ctx, from.Pool, r.s.volume(a), r.s.volume(b))
+}
+
+// files moves the logs; there may be none.
+func (r *renaming) files(from, to Record) error {
+	err := os.Rename(r.s.logDir(from), r.s.logDir(to))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// record moves the instance's record and those of its snapshots.
+func (r *renaming) record(ctx context.Context, last func(store.Tx) error) error {
+	err := r.s.d.Store.Update(ctx, func(tx store.Tx) error {
+		if err := r.free(tx); err != nil {
+			return err
+		}
+		now, err := Collection.Get(tx, r.from.key())
+		if err != nil {
+			return err
+		}
+		var kept []Snapshot
+		for _, snap := range Snapshots.AllRev(tx, r.from.key()+"/") {
+			kept = append(kept, snap)
+		}
+		for _, snap := range kept {
+			if err := Snapshots.Delete(tx, snap.key()); err != nil {
+				return err
+			}
+		}
+		now.Name = r.to.Name
+		if err := errors.Join(Collection.Delete(tx, r.from.key()), Collection.Insert(tx, now)); err != nil {
+			return err
+		}
+		for _, snap := range kept {
+			snap.Instance.Name = r.to.Name
+			if err := Snapshots.Insert(tx, snap); err != nil {
+				return err
+			}
+		}
+		e := change(ctx, api.LifecycleInstanceRenamed, now)
+		e.Context = map[string]any{"old_name": r.from.Name}
+		tx.Announce(e)
+		return last(tx)
+	})
+	r.done = err == nil
+	if r.done {
+		r.s.shown.drop(r.from.key())
+		if v, err := r.s.viewByKey(ctx, r.to.key()); err == nil {
+			r.s.portsChanged(v.NetworkProject, v.nics())
+		}
+	}
+	return err
+}
+
+// recoverRename takes back a renaming that did not come to its end, which is when the record changes.
+func (s *Service) recoverRename(ctx context.Context, j op.Journal) error {
+	var t renameTarget
+	if err := json.Unmarshal(j.Args, &t); err != nil {
+		return fmt.Errorf("journal of %s: %w", j.Kind, err)
+	}
+	v, err := s.view(ctx, t.Project, t.Name)
+	if errs.Is(err, errs.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r := &renaming{s: s, from: v.Record, to: v.Record}
+	r.to.Name = t.To
+	return errors.Join(r.volume(ctx, r.to, r.from), r.files(r.to, r.from))
 }

@@ -206,11 +206,19 @@ func (s *Service) RenameProfile(tx store.Tx, proj, from, to string) error {
 			continue
 		}
 		err := Collection.Modify(tx, u.Key, func(r *Record) error {
-			for i, p := range r.Profiles {
-				if p == from {
-					r.Profiles[i] = to
-				}
-			}
+			r.renameProfile(from, to)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for e, snap := range Snapshots.AllRev(tx, "") {
+		if snap.Instance.ProfileProject != proj || !slices.Contains(snap.Instance.Profiles, from) {
+			continue
+		}
+		err := Snapshots.Modify(tx, e.Key, func(s *Snapshot) error {
+			s.Instance.renameProfile(from, to)
 			return nil
 		})
 		if err != nil {
@@ -218,4 +226,12 @@ func (s *Service) RenameProfile(tx store.Tx, proj, from, to string) error {
 		}
 	}
 	return nil
+}
+
+func (r *Record) renameProfile(from, to string) {
+	for i, p := range r.Profiles {
+		if p == from {
+			r.Profiles[i] = to
+		}
+	}
 }

@@ -41,6 +41,8 @@ type host struct {
 	fail map[string]error
 	// slow makes starts take time, so that races show.
 	slow time.Duration
+	// stall, if set, is called before each effect.
+	stall func(name string)
 }
 
 func newHost() *host {
@@ -50,6 +52,12 @@ func newHost() *host {
 // do makes one effect unless it is to fail.
 func (h *host) do(name string, effect func()) error {
 	time.Sleep(h.slow)
+	h.mu.Lock()
+	stall := h.stall
+	h.mu.Unlock()
+	if stall != nil {
+		stall(name)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.fail[name]; err != nil {
@@ -255,7 +263,77 @@ func (n *nets) all() []string {
 // volumes are the pools of the host.
 type volumes struct{ *host }
 
-func id(pool string, v storage.Volume) string { return pool + "/" + v.Project + "_" + v.Name }
+func id(pool string, v storage.Volume) string {
+	name := pool + "/" + v.Project + "_" + v.Name
+	if v.Snapshot != "" {
+		name += "@" + v.Snapshot
+	}
+	return name
+}
+
+// copies of the host know of each volume when it was written last, by the name of what wrote it.
+func (d volumes) Snapshot(_ context.Context, pool string, v storage.Volume) error {
+	return d.put("snapshot", id(pool, v.At("")), id(pool, v))
+}
+
+func (d volumes) Copy(_ context.Context, pool string, from, to storage.Volume) error {
+	return d.put("copy", id(pool, from), id(pool, to))
+}
+
+// put copies a volume to a name that is free.
+func (d volumes) put(what, from, to string) (err error) {
+	failed := d.do(what, func() {
+		switch {
+		case !d.volumes[from]:
+			err = errs.Newf(errs.NotFound, "%s is not there", from)
+		case d.volumes[to]:
+			err = errs.Newf(errs.Conflict, "%s is there", to)
+		default:
+			d.volumes[to] = true
+		}
+	})
+	return errors.Join(failed, err)
+}
+
+func (d volumes) Restore(_ context.Context, pool string, v storage.Volume) (err error) {
+	failed := d.do("restore", func() {
+		if !d.volumes[id(pool, v)] || !d.volumes[id(pool, v.At(""))] || d.mounts[id(pool, v.At(""))] {
+			err = errs.Newf(errs.NotFound, "%s cannot be restored", v.Name)
+		}
+	})
+	return errors.Join(failed, err)
+}
+
+func (d volumes) Rename(_ context.Context, pool string, from, to storage.Volume) (err error) {
+	failed := d.do("rename", func() {
+		a, b := id(pool, from), id(pool, to)
+		switch {
+		case !d.volumes[a] && d.volumes[b]:
+		case !d.volumes[a]:
+			err = errs.Newf(errs.NotFound, "%s is not there", a)
+		case d.volumes[b]:
+			err = errs.Newf(errs.Conflict, "%s is there", b)
+		default:
+			for name := range maps.Clone(d.volumes) {
+				if rest, ok := strings.CutPrefix(name, a); ok && (rest == "" || rest[0] == '@') {
+					delete(d.volumes, name)
+					d.volumes[b+rest] = true
+				}
+			}
+		}
+	})
+	return errors.Join(failed, err)
+}
+
+func (d volumes) Replace(ctx context.Context, pool string, from, to storage.Volume) error {
+	d.mu.Lock()
+	there := d.volumes[id(pool, from)]
+	d.mu.Unlock()
+	if !there {
+		return nil
+	}
+	return errors.Join(d.Delete(ctx, pool, to), d.Rename(ctx, pool, from, to))
+}
 
 func (d volumes) EnsureImage(_ context.Context, t *op.Task, _, fp string) error {
 	return d.do("image", func() { t.Progress("create_instance_from_image_unpack_progress", "Unpack: 100%") })
@@ -270,7 +348,14 @@ func (d volumes) CreateEmpty(_ context.Context, pool string, v storage.Volume) e
 }
 
 func (d volumes) Delete(_ context.Context, pool string, v storage.Volume) error {
-	return d.do("volume delete", func() { delete(d.volumes, id(pool, v)); delete(d.mounts, id(pool, v)) })
+	return d.do("volume delete", func() {
+		for name := range maps.Clone(d.volumes) {
+			if rest, ok := strings.CutPrefix(name, id(pool, v)); ok && (rest == "" || rest[0] == '@') {
+				delete(d.volumes, name)
+			}
+		}
+		delete(d.mounts, id(pool, v))
+	})
 }
 
 func (d volumes) Mount(_ context.Context, pool string, v storage.Volume) (m storage.Mounted, err error) {
@@ -388,7 +473,7 @@ func (w *world) daemon(t *testing.T) {
 	base, cancel := context.WithCancel(context.Background())
 	w.ops = op.NewManager(base, op.Options{Store: w.st, Location: "none", Hook: w.step})
 	w.svc = instance.New(base, instance.Deps{
-		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Images: images{}, Networks: &w.nets, Kinds: []device.Kind{disk.Kind(), w.nicKind()},
+		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Copies: volumes{w.host}, Images: images{}, Networks: &w.nets, Kinds: []device.Kind{disk.Kind(), w.nicKind()},
 		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1, 2, 3}, Memory: 8 << 30, Boot: "boot-1",
 			IDMap: []machine.IDRange{{Host: 1000000, Inside: 0, Size: 1000000000}}},
 		Location: "none", Announce: w.note, RunDir: w.dir + "/run", LogDir: w.dir + "/logs",
@@ -514,7 +599,7 @@ func (w *world) clean(t *testing.T) {
 		t.Error("left on the host:", left)
 	}
 	_ = w.st.View(t.Context(), func(tx store.Tx) error {
-		for _, c := range []string{"instance", "operation"} {
+		for _, c := range []string{"instance", "instance_snapshot", "operation"} {
 			for e := range tx.Scan(c, "") {
 				t.Errorf("left in the store: %s %s", c, e.Key)
 			}
@@ -536,6 +621,7 @@ func (w *world) clean(t *testing.T) {
 
 var (
 	_ instance.Volumes  = (*storage.Service)(nil)
+	_ instance.Copies   = (*storage.Service)(nil)
 	_ instance.Images   = (*image.Service)(nil)
 	_ instance.Networks = (*network.Service)(nil)
 	_ network.Instances = (*instance.Service)(nil)

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -75,15 +74,4 @@ func parseMemory(v string, total int64) (int64, error) {
 		err = errors.New("must be more than 0")
 	}
 	return n, err
-}
-
-// checkExpiry accepts numbers with the units M H d w m y, separated by spaces.
-func checkExpiry(v string) error {
-	for part := range strings.FieldsSeq(v) {
-		n, err := strconv.Atoi(part[:len(part)-1])
-		if err != nil || n < 0 || !strings.ContainsAny(part[len(part)-1:], "MHdwmy") {
-			return fmt.Errorf("%q must be a number and one of M, H, d, w, m, y, such as 12H", part)
-		}
-	}
-	return nil
 }

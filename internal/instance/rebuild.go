@@ -1,0 +1,197 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/op"
+	"lxd/internal/schema"
+	"lxd/internal/storage"
+	"lxd/internal/store"
+)
+
+// rebuilding gives a stopped instance a new root, of the same or another image.
+type rebuilding struct {
+	s   *Service
+	c   creation
+	v   view
+	old Record
+	// done is set once the new root is in place: what fails after that undoes nothing.
+	done bool
+}
+
+// rebuildTarget is what the journal holds.
+type rebuildTarget struct{ Project, Name, Fingerprint string }
+
+// Rebuild returns the work that makes the root of a stopped instance anew.
+func (s *Service) Rebuild(ctx context.Context, proj, name string, post api.InstanceRebuildPost) (op.Spec, error) {
+	v, err := s.view(ctx, proj, name)
+	if err != nil {
+		return op.Spec{}, err
+	}
+	r := &rebuilding{s: s, v: v, c: creation{s: s, r: Record{Project: proj, Name: name, Type: v.Type}}}
+	if post.Source.Type == api.SourceTypeCopy {
+		return op.Spec{}, errs.Newf(errs.Invalid, "unknown source type %q: an instance is rebuilt from image or none", post.Source.Type)
+	}
+	if err := r.c.checkSource(ctx, api.InstancesPost{Source: post.Source}); err != nil {
+		return op.Spec{}, err
+	}
+	if s.status(v.key()) != api.StatusStopped {
+		return op.Spec{}, errs.Newf(errs.Invalid, "the instance is running: stop it before it is rebuilt")
+	}
+	if err := s.d.Store.View(ctx, r.admit); err != nil {
+		return op.Spec{}, err
+	}
+	o := spec("instance-rebuild", api.OperationRebuildingInstance, v.Record)
+	o.Args = rebuildTarget{proj, name, r.c.fingerprint}
+	o.Run = r.run
+	return o, nil
+}
+
+// admit refuses an instance whose snapshots would be of something else.
+func (r *rebuilding) admit(tx store.Tx) error {
+	for range Snapshots.AllRev(tx, r.v.key()+"/") {
+		return errs.Newf(errs.Invalid, "the instance has snapshots: delete them before it is rebuilt")
+	}
+	return nil
+}
+
+func (r *rebuilding) run(ctx context.Context, t *op.Task) error {
+	cur, err := r.s.current(ctx, r.v.key())
+	if err != nil {
+		return err
+	}
+	if cur != nil {
+		return errs.Newf(errs.Invalid, "the instance is running: stop it before it is rebuilt")
+	}
+	if r.v, err = r.s.viewByKey(ctx, r.v.key()); err != nil {
+		return err
+	}
+	if r.v.Making {
+		return errs.Newf(errs.Invalid, "the instance is not complete: delete it")
+	}
+	if r.v.Run != nil {
+		if err := r.s.sweep(ctx, r.v); err != nil {
+			return err
+		}
+	}
+	if err := r.resolve(ctx); err != nil {
+		return err
+	}
+	r.old, r.c.v, r.c.r.Pool = r.v.Record, r.v, r.v.Pool
+	for _, step := range []struct {
+		name     string
+		do, back func(context.Context) error
+	}{
+		{"image", func(ctx context.Context) error { return r.c.ensureImage(ctx, t) }, nil},
+		{"volume", r.volume, func(ctx context.Context) error { return r.s.d.Volumes.Delete(ctx, r.v.Pool, r.fresh()) }},
+		{"record", func(ctx context.Context) error { return r.record(ctx, r.next(), noMore) }, func(ctx context.Context) error {
+			if r.done {
+				return nil
+			}
+			return r.record(ctx, r.old.Config, noMore)
+		}},
+		{"swap", func(ctx context.Context) error { return r.swap(ctx, t) }, nil},
+	} {
+		if err := t.Step(ctx, step.name, step.do, step.back); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resolve finds an image that was not there yet when the request came.
+func (r *rebuilding) resolve(ctx context.Context) error {
+	if r.c.fingerprint == "" || r.c.properties != nil {
+		return nil
+	}
+	img, err := r.s.d.Images.Resolve(ctx, r.v.Project, r.c.fingerprint)
+	if err != nil {
+		return err
+	}
+	r.c.take(img)
+	return r.s.checkArchitecture(img.Architecture)
+}
+
+// fresh is the new volume until it takes the old one's place. No instance can have its name.
+func (r *rebuilding) fresh() storage.Volume {
+	vol := r.s.volume(r.v)
+	vol.Name += ".new"
+	return vol
+}
+
+func (r *rebuilding) volume(ctx context.Context) error {
+	return r.c.fill(ctx, r.fresh())
+}
+
+// next is the configuration with what it says of the image exchanged.
+func (r *rebuilding) next() map[string]string {
+	config := maps.Clone(r.old.Config)
+	maps.DeleteFunc(config, func(k, _ string) bool { return strings.HasPrefix(k, "image.") })
+	for k, v := range r.c.properties {
+		if k != "" && v != "" && schema.OneLine(k) == nil {
+			config["image."+k] = v
+		}
+	}
+	delete(config, "volatile.base_image")
+	if r.c.fingerprint != "" {
+		config["volatile.base_image"] = r.c.fingerprint
+	}
+	config["volatile.uuid.generation"], config["volatile.cloud-init.instance-id"] = op.NewUUID(), op.NewUUID()
+	return config
+}
+
+func (r *rebuilding) record(ctx context.Context, config map[string]string, last func(store.Tx) error) error {
+	return r.s.d.Store.Update(ctx, func(tx store.Tx) error {
+		if err := r.admit(tx); err != nil {
+			return err
+		}
+		err := Collection.Modify(tx, r.v.key(), func(rec *Record) error {
+			rec.Config = config
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return last(tx)
+	})
+}
+
+// swap puts the new volume into the place of the old. It is not cancelled: there is a moment when neither is there.
+func (r *rebuilding) swap(ctx context.Context, t *op.Task) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := r.s.d.Copies.Replace(ctx, r.v.Pool, r.fresh(), r.s.volume(r.v)); err != nil {
+		return err
+	}
+	r.done = true
+	return r.s.d.Store.Update(ctx, func(tx store.Tx) error {
+		tx.Announce(change(ctx, api.LifecycleInstanceUpdated, r.v.Record))
+		return t.EndJournal(tx)
+	})
+}
+
+// recoverRebuild finishes a rebuilding once the record names the new image, and takes it back before.
+func (s *Service) recoverRebuild(ctx context.Context, j op.Journal) error {
+	var t rebuildTarget
+	if err := json.Unmarshal(j.Args, &t); err != nil {
+		return fmt.Errorf("journal of %s: %w", j.Kind, err)
+	}
+	v, err := s.view(ctx, t.Project, t.Name)
+	if errs.Is(err, errs.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r := &rebuilding{s: s, v: v}
+	base := v.Config["volatile.base_image"]
+	if base != t.Fingerprint && !(t.Fingerprint != "" && strings.HasPrefix(base, t.Fingerprint)) {
+		return s.d.Volumes.Delete(ctx, v.Pool, r.fresh())
+	}
+	return s.d.Copies.Replace(ctx, v.Pool, r.fresh(), s.volume(v))
+}
