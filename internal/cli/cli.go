@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lxd/internal/cli/file"
 	"lxd/internal/cli/help"
 	"lxd/internal/cli/term"
 )
@@ -130,8 +131,10 @@ func nouns() []noun {
 	return []noun{
 		{[]string{"alias"}, aliasCommand},
 		{[]string{"config"}, configCommand},
+		{[]string{"console"}, consoleCommand},
 		{[]string{"delete", "rm"}, deleteCommand},
 		{[]string{"exec"}, execCommand},
+		{[]string{"file"}, fileCommand},
 		{[]string{"image"}, imageCommand},
 		{[]string{"info"}, infoCommand},
 		{[]string{"init"}, initCommand},
@@ -150,6 +153,16 @@ func nouns() []noun {
 		{[]string{"storage"}, storageCommand},
 		{[]string{"version"}, versionCommand},
 	}
+}
+
+// fileCommand is the branch of package file.
+func fileCommand(a *App) *cobra.Command {
+	return branch("file", "Manage files in instances", file.Commands(file.Env{
+		In: a.In, Out: a.Out, Err: a.Err, Parse: a.parse, Context: func() context.Context { return a.ctx }, Quiet: func() bool { return a.flags.quiet },
+		Command: func(l file.Leaf) *cobra.Command {
+			return a.leaf(spec{use: l.Use, aliases: l.Aliases, short: l.Short, long: l.Long, example: l.Example, least: l.Least, most: l.Most, run: l.Run})
+		},
+	})...)
 }
 
 // firstWord is the first argument that is neither a global flag nor the value of one.

@@ -68,7 +68,7 @@ func launchCommand(a *App) *cobra.Command {
 	cmd := createCommand(a, &f, spec{use: "launch [<remote>:]<image> [<remote>:][<name>]", short: "Create and start instances from images",
 		example: "lxc launch debian c1\n    Create c1 from the image debian and start it\n\nlxc launch debian v1 --vm -c limits.cpu=2 -c limits.memory=4GiB\n    Do so with a virtual machine, two CPUs and 4GiB of memory"},
 		func(args []string) error {
-			if err := refuseConsole(f.console); err != nil {
+			if err := checkConsole(f.console); err != nil {
 				return err
 			}
 			c, err := a.create(args, &f, true)
@@ -76,10 +76,13 @@ func launchCommand(a *App) *cobra.Command {
 				return err
 			}
 			a.say("Starting %s", c.name)
-			if c.started {
-				return nil
+			if !c.started {
+				err = a.startCreated(c)
 			}
-			return a.startCreated(c)
+			if err != nil || f.console == "" {
+				return err
+			}
+			return a.attachTo(c.server, c.name, f.console)
 		})
 	cmd.Flags().StringVar(&f.console, "console", "", "Immediately attach to the console``")
 	cmd.Flag("console").NoOptDefVal = "console"

@@ -14,6 +14,7 @@ import (
 
 	"lxd/api"
 	"lxd/client"
+	"lxd/internal/cli/console"
 	"lxd/internal/cli/term"
 )
 
@@ -106,6 +107,43 @@ func (a *App) exec(args []string, f *execFlags) error {
 	code, err := server.Exec(ctx, name, body, streams)
 	restore()
 	return execResult(code, err)
+}
+
+func consoleCommand(a *App) *cobra.Command {
+	var kind string
+	var log bool
+	cmd := a.leaf(spec{use: "console [<remote>:]<instance>", short: "Attach to instance consoles", least: 1, most: 1, complete: a.completeNames("instances"),
+		long: `Attach to instance consoles
+
+The console is that of the first program in the instance. With --show-log what it has shown so far is printed instead.`,
+		run: func(args []string) error {
+			if !log {
+				return a.attach(args[0], kind)
+			}
+			server, name, err := a.parse(args[0])
+			if err != nil {
+				return err
+			}
+			return console.ShowLog(a.ctx, server, name, a.Out)
+		}})
+	cmd.Flags().BoolVar(&log, "show-log", false, "Retrieve the instance's console log")
+	cmd.Flags().StringVarP(&kind, "type", "t", "console", "Type of connection to establish: 'console' for serial console, 'vga' for SPICE graphical output``")
+	return cmd
+}
+
+// attach connects this terminal to the console of the instance that arg names.
+func (a *App) attach(arg, kind string) error {
+	server, name, err := a.parse(arg)
+	if err != nil {
+		return err
+	}
+	return a.attachTo(server, name, kind)
+}
+
+func (a *App) attachTo(server *client.Client, name, kind string) error {
+	ctx, cancel := context.WithCancel(a.ctx)
+	defer cancel()
+	return console.Attach(ctx, server, name, kind, console.Streams{In: a.In, Out: a.Out, Control: controls(ctx, true, a.Out)})
 }
 
 // execResult turns the end of a command into the end of lxc. Commands that could not be run keep the code that shells use.

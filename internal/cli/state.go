@@ -88,19 +88,19 @@ func running(i *api.Instance) bool {
 // up tells whether there is anything to stop.
 func up(i *api.Instance) bool { return i.StatusCode != api.StatusStopped }
 
-// refuseConsole says that attaching to consoles is not there, before anything has been done.
-func refuseConsole(console string) error {
+// checkConsole refuses consoles that cannot be attached to, before anything has been done.
+func checkConsole(console string) error {
 	switch console {
-	case "":
+	case "", "console":
 		return nil
-	case "console", "vga":
-		return errors.New("attaching to consoles is not supported yet: leave --console out")
+	case "vga":
+		return errors.New("Graphical consoles are those of virtual machines, which this client cannot show yet: use --console=console")
 	}
 	return fmt.Errorf("Unknown console type %q", console)
 }
 
 func (a *App) changeStates(args []string, act action) error {
-	if err := refuseConsole(act.console); err != nil {
+	if err := checkConsole(act.console); err != nil {
 		return err
 	}
 	if act.all {
@@ -109,8 +109,11 @@ func (a *App) changeStates(args []string, act action) error {
 			return err
 		}
 	}
+	if act.console != "" && len(args) != 1 {
+		return errors.New("--console can be used with one instance only")
+	}
 	if len(args) == 1 {
-		return a.changeState(args[0], act)
+		return a.changeAndWatch(args[0], act)
 	}
 	failures := make([]error, len(args))
 	var wg sync.WaitGroup
@@ -133,6 +136,28 @@ func (a *App) changeStates(args []string, act action) error {
 	}
 	wg.Wait()
 	return a.summary(args, failures, act)
+}
+
+// changeAndWatch changes one instance, with its console on this terminal if that is wanted: while it stops, or once it has started.
+func (a *App) changeAndWatch(arg string, act action) error {
+	if act.console == "" || act.verb != "stop" {
+		err := a.changeState(arg, act)
+		if err != nil || act.console == "" {
+			return err
+		}
+		return a.attach(arg, act.console)
+	}
+	if _, _, err := a.parse(arg); err != nil {
+		return err
+	}
+	quiet := *a // progress would end up between what the console shows
+	quiet.flags.quiet = true
+	stopped := make(chan error, 1)
+	go func() { stopped <- quiet.changeState(arg, act) }()
+	if err := a.attach(arg, act.console); err != nil {
+		return errors.Join(err, <-stopped)
+	}
+	return <-stopped
 }
 
 // summary prints what failed, if anything did.
