@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"os"
 	"os/exec"
@@ -99,6 +100,17 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// groups are the control groups of machines that ran in the folder; those of other tests, which run at the same time, bear other names.
+func groups(dir string) (all []string) {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(filepath.Join(dir, "run")))
+	for _, top := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		found, _ := filepath.Glob(fmt.Sprintf("%slxc.*.t1-%016x", top, h.Sum64()))
+		all = append(all, found...)
+	}
+	return all
+}
+
 // folder is one that the container's root, who is nobody here, may pass through.
 func folder(t *testing.T) string {
 	t.Helper()
@@ -112,10 +124,8 @@ func folder(t *testing.T) string {
 		if _, err := os.Lstat(filepath.Join("/run/lxc/lock", dir)); err == nil {
 			t.Error("locks are left over")
 		}
-		for _, pattern := range []string{"/sys/fs/cgroup/lxc.*.t1-*", "/sys/fs/cgroup/*/lxc.*.t1-*"} {
-			if left, _ := filepath.Glob(pattern); len(left) > 0 {
-				t.Errorf("control groups are left over: %v", left)
-			}
+		if left := groups(dir); len(left) > 0 {
+			t.Errorf("control groups are left over: %v", left)
 		}
 	})
 	return dir
@@ -239,6 +249,9 @@ func TestInside(t *testing.T) {
 		if out != c.want || code != c.code {
 			t.Errorf("%s (as %d): %q %d, want %q %d", c.script, c.uid, out, code, c.want, c.code)
 		}
+	}
+	if len(groups(filepath.Dir(p.RunDir))) == 0 {
+		t.Error("the control groups that must not be left over bear other names than the test thinks")
 	}
 	if same := join(t, m); same != "" {
 		t.Errorf("a command is in %s", same)
@@ -409,7 +422,7 @@ func TestStartIsKilled(t *testing.T) {
 		_ = cmd.Wait()
 		must(t, err)
 		must(t, d.Reap(t.Context(), p.ID, p.RunDir))
-		if left, _ := filepath.Glob("/sys/fs/cgroup/*/lxc.*.t1-*"); len(left) > 0 {
+		if left := groups(filepath.Dir(p.RunDir)); len(left) > 0 {
 			t.Fatalf("after %d ms: %v", 2*ms, left)
 		}
 	}
