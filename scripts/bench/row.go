@@ -27,6 +27,9 @@ var rows = []row{
 	{name: "launch of the Debian image, from the second time on", unit: "ms", ratio: 0.08, prepare: warm, measure: launchRow("debian")},
 	{name: "exec true (whole client run)", unit: "ms", ratio: 0.4, prepare: running, measure: timed("exec", "m", "--", "/bin/true"), finish: drop},
 	{name: "delete -f of a running one", unit: "ms", ratio: 0.25, measure: deleteRow},
+	{name: "snapshot of a running Debian instance", unit: "ms", ratio: 0.5, prepare: debian, measure: snapshotRow, finish: drop},
+	{name: "restore of a stopped Debian instance", unit: "ms", ratio: 0.5, prepare: kept, measure: timed("restore", "m", "s"), finish: drop},
+	{name: "copy of a stopped Debian instance", unit: "ms", ratio: 0.5, prepare: kept, measure: copyRow, finish: drop},
 	{name: "60 starts, 6 at a time", unit: "ms", ratio: 0.35, rounds: 3, prepare: sixty, measure: startSixty, finish: dropSixty},
 	{name: "private memory a running container leaves", unit: "MB", ratio: 0.1, rounds: 3, measure: memoryRow},
 	{name: "daemon: start to ready", unit: "ms", ratio: 0.5, measure: readyRow},
@@ -56,6 +59,47 @@ func running(ctx context.Context, b *bench, s *server) error {
 		return err
 	}
 	return s.run(ctx, "start", "m")
+}
+
+// debian makes a running instance of the Debian image that has written something of its own.
+func debian(ctx context.Context, _ *bench, s *server) error {
+	for _, args := range [][]string{{"init", "debian", "m"}, {"start", "m"},
+		{"exec", "m", "--", "sh", "-c", "cp -a /usr/bin /root/written && head -c 10000000 /dev/urandom > /root/random"}} {
+		if err := s.run(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kept makes such an instance, stopped, with a snapshot.
+func kept(ctx context.Context, b *bench, s *server) error {
+	if err := debian(ctx, b, s); err != nil {
+		return err
+	}
+	if err := s.run(ctx, "stop", "-f", "m"); err != nil {
+		return err
+	}
+	return s.run(ctx, "snapshot", "m", "s")
+}
+
+func snapshotRow(ctx context.Context, _ *bench, s *server, i int) (float64, error) {
+	name := fmt.Sprintf("s%d", i)
+	t := time.Now()
+	if err := s.run(ctx, "snapshot", "m", name); err != nil {
+		return 0, err
+	}
+	d := since(t)
+	return d, s.run(ctx, "delete", "m/"+name)
+}
+
+func copyRow(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
+	t := time.Now()
+	if err := s.run(ctx, "copy", "--instance-only", "m", "n"); err != nil {
+		return 0, err
+	}
+	d := since(t)
+	return d, s.run(ctx, "delete", "n")
 }
 
 func warm(ctx context.Context, _ *bench, s *server) error {

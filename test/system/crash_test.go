@@ -48,6 +48,18 @@ var crashes = []struct {
 	{"instance-start", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("start", "x") }},
 	{"instance-stop", func(d *harness.Daemon) { d.LXC("launch", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("stop", "-f", "x") }},
 	{"instance-delete", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("delete", "x") }},
+	{"instance-snapshot", func(d *harness.Daemon) { d.LXC("launch", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("snapshot", "x") }},
+	{"instance-snapshot-delete", kept, func(d *harness.Daemon) { _, _ = d.TryLXC("delete", "x/s0") }},
+	{"instance-snapshot-rename", kept, func(d *harness.Daemon) { _, _ = d.TryLXC("rename", "x/s0", "x/s1") }},
+	{"instance-restore", func(d *harness.Daemon) { kept(d); d.LXC("start", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("restore", "x", "s0") }},
+	{"instance-rename", kept, func(d *harness.Daemon) { _, _ = d.TryLXC("rename", "x", "y") }},
+	{"instance-rebuild", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("rebuild", "busybox", "x") }},
+}
+
+// kept prepares a stopped instance with a snapshot.
+func kept(d *harness.Daemon) {
+	d.LXC("init", "busybox", "x")
+	d.LXC("snapshot", "x", "s0")
 }
 
 // second is the file of another image, for the import row.
@@ -101,6 +113,9 @@ func crash(t *testing.T, d *harness.Daemon, point string, prepare, begin func(*h
 // settle checks that what is left of x is whole, and deletes it.
 func settle(t *testing.T, d *harness.Daemon) {
 	t.Helper()
+	if code, _ := d.HTTP("GET", "/1.0/instances/y", ""); code == 200 {
+		d.LXC("rename", "y", "x")
+	}
 	code, body := d.HTTP("GET", "/1.0/instances/x", "")
 	switch {
 	case code == 404:

@@ -18,7 +18,7 @@ func checkSchedule(v string) error {
 // schedules reads a value; each entry is one reason to act.
 func schedules(v string) (all []cron.Schedule, err error) {
 	v = strings.TrimSpace(v)
-	if v == "" {
+	if v == "" || v == "@never" { // the latter overrides what a profile says
 		return nil, nil
 	}
 	if !strings.HasPrefix(v, "@") {

@@ -35,8 +35,8 @@ func TestSchedule(t *testing.T) {
 			t.Errorf("%q: %v", v, got)
 		}
 	}
-	for v, ok := range map[string]bool{"@daily,@weekly": true, "0 0 1 1 *": true, "": true,
-		"@never": false, "@every 1s": false, "60 * * * *": false, "* * *": false, "TZ=UTC 0 6 * * *": false} {
+	for v, ok := range map[string]bool{"@daily,@weekly": true, "@never": true, "@never,@daily": false, "0 0 1 1 *": true, "": true,
+		"@every 1s": false, "60 * * * *": false, "* * *": false, "TZ=UTC 0 6 * * *": false} {
 		if err := config.Keys.Validate(map[string]string{"snapshots.schedule": v}); (err == nil) != ok {
 			t.Errorf("%q: %v", v, err)
 		}
