@@ -28,7 +28,7 @@ func decode[In any](w http.ResponseWriter, c *Call) (in In, err error) {
 }
 
 func readBody(w http.ResponseWriter, c *Call) ([]byte, error) {
-	hurry(c.Body, bodyTime)
+	hurry(c.Body)
 	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, bodyMax))
 	if _, tooBig := errors.AsType[*http.MaxBytesError](err); tooBig {
 		return nil, errs.Newf(errs.Invalid, "request body is larger than %d MiB", bodyMax>>20)

@@ -1,18 +1,15 @@
 package rest
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"time"
 )
 
-// Over a network the other side may be slow, gone, or hostile. Each of these bounds how long it can hold something up.
-const (
-	// bodyTime is how long a client may take to send a body that is read as a whole.
-	bodyTime = 30 * time.Second
-	// partTime is how long it may take to send, or to accept, the next part of a stream.
-	partTime = 30 * time.Second
-)
+// patience is how long a client on a network may take to send a body that is read as a whole, to send the next part of a stream, or to
+// accept the next part of an answer: it may be slow, gone, or hostile.
+const patience = 30 * time.Second
 
 // patient is the body of a request that came over a network. A read of it fails when nothing comes for a while, or after until.
 type patient struct {
@@ -20,6 +17,8 @@ type patient struct {
 	control *http.ResponseController
 	part    time.Duration
 	until   time.Time
+	// done is set at the end of the body.
+	done bool
 }
 
 // Read waits for the next part. A deadline that is left behind at the end would be taken for the client going away.
@@ -30,37 +29,48 @@ func (p *patient) Read(b []byte) (int, error) {
 	}
 	_ = p.control.SetReadDeadline(limit) // what has no deadlines is not a network
 	n, err := p.ReadCloser.Read(b)
-	if err != nil {
+	if err == io.EOF {
+		p.done = true
 		_ = p.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
 }
 
+// abandon bounds how long the rest of a body is waited for that no handler reads: the answer comes after it.
+func (p *patient) abandon() {
+	if p != nil && !p.done {
+		_ = p.control.SetReadDeadline(time.Now().Add(p.part))
+	}
+}
+
 // hurry bounds the time for the whole body.
-func hurry(body io.Reader, limit time.Duration) {
+func hurry(body io.Reader) {
 	if p, ok := body.(*patient); ok {
-		p.until = time.Now().Add(limit)
+		p.until = time.Now().Add(p.part)
 	}
 }
 
 // guard bounds how long the client of a request that came over a network may take for its part.
-func guard(w *writer, r *http.Request) *http.Request {
+func (s *Server) guard(w *writer, r *http.Request) *http.Request {
 	if r.TLS == nil {
 		return r
 	}
+	w.part = cmp.Or(s.Patience, patience)
 	w.control, w.stream = http.NewResponseController(w.ResponseWriter), r.ProtoMajor >= 2
 	if r.Body == nil || r.Body == http.NoBody {
 		return r
 	}
 	own := *r
-	own.Body = &patient{ReadCloser: r.Body, control: w.control, part: partTime}
+	w.body = &patient{ReadCloser: r.Body, control: w.control, part: w.part}
+	own.Body = w.body
 	return &own
 }
 
 // begin sets the time that the client has to accept the next part of the answer.
 func (w *writer) begin() {
 	if w.control != nil {
-		_ = w.control.SetWriteDeadline(time.Now().Add(partTime)) // as above
+		w.body.abandon()
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.part)) // as above
 	}
 }
 

@@ -44,6 +44,9 @@ type Server struct {
 	// Forward hands a call to another member; nil is for servers that have none.
 	Forward func(w http.ResponseWriter, r *http.Request, member string)
 
+	// Patience is how long a client on a network may take for the next part of its request or of its answer; 0 takes the usual time.
+	Patience time.Duration
+
 	phase  atomic.Int32
 	edits  stripes
 	chunks sync.Pool // of *bufio.Writer
@@ -74,7 +77,7 @@ func (s *Server) Handler(tables ...[]Route) http.Handler {
 // handle answers one request and logs it; a panic of a handler ends that answer alone.
 func (s *Server) handle(t *tree, rw http.ResponseWriter, r *http.Request) {
 	w, start := &writer{ResponseWriter: rw}, time.Now()
-	r = guard(w, r)
+	r = s.guard(w, r)
 	defer w.begin() // what is buffered is sent after this
 	defer func() {
 		if p := recover(); p != nil {

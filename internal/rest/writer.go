@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 )
 
 // writer remembers what was answered.
@@ -14,6 +15,10 @@ type writer struct {
 	// control is there if the client is on a network, and stream tells that it speaks HTTP/2.
 	control *http.ResponseController
 	stream  bool
+	// part is how long it may take to accept the next part of the answer.
+	part time.Duration
+	// body is that of the request, if it has one.
+	body *patient
 }
 
 // WriteHeader sends the status and remembers it.

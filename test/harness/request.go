@@ -21,22 +21,15 @@ type call struct {
 	// stay returns an operation as it is answered; out takes the body.
 	stay bool
 	out  string
+	// scheme is https for requests over the network.
+	scheme string
 }
 
 func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	c := call{ts: ts, client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial(ts)}}}
-	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
-		switch {
-		case args[0] == "-n":
-			c.stay, args = true, args[1:]
-		case args[0] == "-o" && len(args) > 1:
-			c.out, args = args[1], args[2:]
-		default:
-			ts.Fatalf("unknown option %s", args[0])
-		}
-	}
+	args = c.options(args)
 	if len(args) < 2 {
-		ts.Fatalf("usage: http [-n] [-o FILE] METHOD PATH [BODY] [HEADER:VALUE …]")
+		ts.Fatalf("usage: http [-n] [-o FILE] [-tls ADDRESS [-as DIR]] METHOD PATH [BODY] [HEADER:VALUE …]")
 	}
 	body := ""
 	if len(args) > 2 {
@@ -60,6 +53,35 @@ func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// options reads the options of the command, and returns what follows them.
+func (c *call) options(args []string) []string {
+	address, as, scheme := "", "", false
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		if args[0] == "-n" {
+			c.stay, args = true, args[1:]
+			continue
+		}
+		if len(args) < 2 {
+			c.ts.Fatalf("option %s needs a value", args[0])
+		}
+		switch args[0] {
+		case "-o":
+			c.out = args[1]
+		case "-tls":
+			address, scheme = args[1], true
+		case "-as":
+			as = args[1]
+		default:
+			c.ts.Fatalf("unknown option %s", args[0])
+		}
+		args = args[2:]
+	}
+	if scheme {
+		c.client, c.scheme = tlsClient(c.ts, address, as), "https"
+	}
+	return args
+}
+
 // dial connects to the socket of the script's daemon, whatever the address.
 func dial(ts *testscript.TestScript) func(ctx context.Context, _, _ string) (net.Conn, error) {
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -81,6 +103,9 @@ var shown = []string{"Location", "Etag", "Content-Type", "Content-Length", "Cont
 
 // send sends one request; an operation that comes back is waited for and its end is the answer.
 func (c call) send(req *http.Request) (int, string, error) {
+	if c.scheme != "" {
+		req.URL.Scheme = c.scheme
+	}
 	resp, err := c.client.Do(req)
 	if err != nil {
 		return 0, "", err

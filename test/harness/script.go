@@ -16,10 +16,13 @@ import (
 //
 // Besides testscript's own, the scripts have these commands:
 //
-//	http [-n] [-o FILE] METHOD PATH [BODY] [HEADER:VALUE …]
+//	http [-n] [-o FILE] [-tls ADDRESS [-as DIR]] METHOD PATH [BODY] [HEADER:VALUE …]
 //	                          sends a request to the daemon's socket; standard output is the status, headers of interest and
 //	                          the body. BODY may be @FILE. "! http" expects a failure. An operation is waited for, unless -n.
-//	                          -o writes the body to a file instead.
+//	                          -o writes the body to a file instead. -tls sends it over the network to ADDRESS, with the
+//	                          certificate client.crt in DIR or with none.
+//	net COMMAND …             runs a program as exec does, where the daemon's network is.
+//	port VARIABLE             finds a port that is free there.
 //	json PATH [WANT]          looks into the JSON that the last command printed. Names and numbers in PATH are separated by
 //	                          slashes, ~1 is a slash within a name, _count the number of entries. WANT is a string, JSON, or
 //	                          ~REGEXP. "! json PATH" says that there is no such thing, "! json PATH WANT" that it is another.
@@ -46,6 +49,7 @@ func Params(kind, dir string, start func(env *testscript.Env) error) testscript.
 		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"net": runIn, "port": port,
 			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "say": say, "heard": heard,
 		},
 	}

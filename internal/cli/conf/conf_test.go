@@ -126,3 +126,39 @@ func TestDir(t *testing.T) {
 		t.Errorf("got %s, %s, %s", cert, key, c.ServerCertificate("a"))
 	}
 }
+
+func TestNamesAndCertificates(t *testing.T) {
+	c := load(t, t.TempDir())
+	for _, bad := range []string{"", "local", "a:b", "a/b", "..", "a b"} {
+		if c.Free(bad) == nil {
+			t.Errorf("%q can be the name of a new remote", bad)
+		}
+	}
+	if err := c.Free("box"); err != nil {
+		t.Error(err)
+	}
+	if err := c.Move("none", "box"); err != nil {
+		t.Error("nothing to move", err)
+	}
+	path := c.ServerCertificate("box")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Move("box", "crate"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(c.ServerCertificate("crate")); err != nil {
+		t.Error(err)
+	}
+	for range 2 { // the second time there is nothing left
+		if err := c.Forget("crate"); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(c.ServerCertificate("crate")); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}
