@@ -103,15 +103,14 @@ func (a *App) printOperations(ops []api.Operation, shape string) error {
 	return a.list(shape, header, rows, ops)
 }
 
-// follow starts an operation and waits for its end. On a terminal it shows the progress, headed by label, and ctrl+c
-// cancels the operation; pressed once more it ends lxc.
+// follow starts an operation and waits for its end. On a terminal it shows the progress, headed by label.
 func (a *App) follow(server *client.Client, label string, start func() (*client.Operation, error)) (*client.Operation, error) {
 	if a.flags.quiet || !term.Is(a.Out) {
 		op, err := start()
-		if err == nil {
-			err = op.Wait(a.ctx)
+		if err != nil || op == nil {
+			return op, err
 		}
-		return op, err
+		return op, a.watch(op)
 	}
 	p := &progress{line: term.Progress{Out: a.Out}, label: label}
 	events, err := server.Events(a.ctx, client.EventFilter{Types: []string{"operation"}})
@@ -125,6 +124,11 @@ func (a *App) follow(server *client.Client, label string, start func() (*client.
 		return op, err
 	}
 	p.only(op.ID)
+	return op, a.watch(op)
+}
+
+// watch waits for the end of an operation. Ctrl+c cancels the operation; pressed once more it ends lxc.
+func (a *App) watch(op *client.Operation) error {
 	stop := make(chan os.Signal, 2)
 	signal.Notify(stop, os.Interrupt)
 	defer signal.Stop(stop)
@@ -133,11 +137,11 @@ func (a *App) follow(server *client.Client, label string, start func() (*client.
 	for {
 		select {
 		case err := <-done:
-			return op, err
+			return err
 		case <-stop:
 			signal.Stop(stop)
 			if err := op.Cancel(a.ctx); err != nil {
-				return op, fmt.Errorf("cancelling the operation: %w", err)
+				return fmt.Errorf("cancelling the operation: %w", err)
 			}
 		}
 	}

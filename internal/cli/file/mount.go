@@ -24,7 +24,7 @@ type mount struct {
 func mountCommand(e *Env) *cobra.Command {
 	m := &mount{env: e}
 	cmd := e.Command(Leaf{Use: "mount [<remote>:]<instance>[/<path>] [<target path>]", Short: "Mount files from instances", Least: 1, Most: 2,
-		Long: "Mount files from instances\n\nWith a target path the files are mounted there by sshfs. Without one, an SSH server is started that any SFTP client can use.",
+		Long:    "Mount files from instances\n\nWith a target path the files are mounted there by sshfs. Without one, an SSH server is started that any SFTP client can use.",
 		Example: "lxc file mount c1/root mnt\n    Mount /root of c1 at mnt\n\nlxc file mount c1\n    Listen for SFTP clients on this computer",
 		Run:     m.run})
 	f := cmd.Flags()
