@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -39,7 +40,8 @@ func (s *Service) restoreSpec(ctx context.Context, v view, put api.InstancePut) 
 	case put.RestoreDiskVolumesMode != "" && put.RestoreDiskVolumesMode != "root":
 		return op.Spec{}, errs.Newf(errs.Unsupported, "restore_disk_volumes_mode %q is not supported yet by this server: only the root disk is restored", put.RestoreDiskVolumesMode)
 	}
-	snap, err := s.snapshot(ctx, v.Project, v.Name, put.Restore)
+	// Older clients send the name of the instance as well.
+	snap, err := s.snapshot(ctx, v.Project, v.Name, strings.TrimPrefix(put.Restore, v.Name+"/"))
 	if err != nil {
 		return op.Spec{}, err
 	}
