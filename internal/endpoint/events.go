@@ -46,16 +46,18 @@ func (h events) listen(w http.ResponseWriter, c *rest.Call) error {
 	if !websocket.IsWebSocketUpgrade(c.Request) {
 		return errs.Newf(errs.Invalid, "events come over a websocket: send the Upgrade header")
 	}
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	// What happens after the caller has its answer must be in the stream, so that listening begins before it.
+	from := h.source.Listen(ctx, f)
 	// The default check refuses pages of other origins.
 	conn, err := (&websocket.Upgrader{}).Upgrade(w, c.Request, nil)
 	if err != nil {
 		return nil // answered by Upgrade
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithCancel(c.Context())
-	defer cancel()
 	go watchPeer(conn, 2*h.ping+writeWithin, cancel)
-	h.feed(ctx, conn, h.source.Listen(ctx, f))
+	h.feed(ctx, conn, from)
 	return nil
 }
 

@@ -35,6 +35,9 @@ type internal struct{ d Daemon }
 
 // ready waits as long as the caller says: not at all without a timeout, without limit when it is 0.
 func (h internal) ready(ctx context.Context, c *rest.Call, _ rest.None) (none rest.None, err error) {
+	if err := local(c); err != nil {
+		return none, err
+	}
 	limit := time.Duration(0)
 	if t := c.Param("timeout"); t != "" {
 		n, err := strconv.ParseUint(t, 10, 31)
@@ -53,6 +56,9 @@ func (h internal) ready(ctx context.Context, c *rest.Call, _ rest.None) (none re
 
 // shutdown answers when everything has stopped, and only then lets the process end.
 func (h internal) shutdown(w http.ResponseWriter, c *rest.Call) error {
+	if err := local(c); err != nil {
+		return err
+	}
 	exit, err := h.d.Shutdown(context.WithoutCancel(c.Context()), c.Flag("force"))
 	if errs.Is(err, errs.Conflict) {
 		return rest.WithStatus(http.StatusTooManyRequests, err)
@@ -72,6 +78,14 @@ func (h internal) shutdown(w http.ResponseWriter, c *rest.Call) error {
 	}
 	if f, ok := w.(http.Flusher); ok {
 		f.Flush()
+	}
+	return nil
+}
+
+// local keeps clients of the network out, even those that may do everything else.
+func local(c *rest.Call) error {
+	if c.Caller.Kind != auth.Unix {
+		return errs.Newf(errs.Forbidden, "not authorized: this is for commands on the server itself")
 	}
 	return nil
 }

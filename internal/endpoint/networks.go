@@ -35,7 +35,7 @@ func (h networks) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[ap
 	shown := all[:0]
 	for _, n := range all {
 		if h.sees(c, n) {
-			shown = append(shown, n)
+			shown = append(shown, h.shown(c, n))
 		}
 	}
 	return within(items(shown, err, func(n api.Network) string { return network.URL(n.Name) }), func(n api.Network) string { return n.Project })
@@ -55,7 +55,15 @@ func (h networks) get(ctx context.Context, c *rest.Call) (api.Network, any, erro
 	if err == nil && !h.sees(c, n) {
 		return api.Network{}, nil, errs.Newf(errs.NotFound, "network %q not found", n.Name)
 	}
-	return n, etag, err
+	return h.shown(c, n), etag, err
+}
+
+// shown is a network as the caller may see it: how it is made is for those who may change it.
+func (networks) shown(c *rest.Call, n api.Network) api.Network {
+	if !c.Caller.May(auth.Object{Entity: "network", Project: n.Project, URL: network.URL(n.Name)}, "can_edit") {
+		n.Config, n.UsedBy = map[string]string{}, []string{}
+	}
+	return n
 }
 
 func (h networks) rename(ctx context.Context, c *rest.Call, in api.NetworkPost) (string, error) {

@@ -30,8 +30,11 @@ func StoragePools(svc *storage.Service) []rest.Route {
 
 type storagePools struct{ svc *storage.Service }
 
-func (h storagePools) list(ctx context.Context, _ *rest.Call) iter.Seq2[rest.Item[api.StoragePool], error] {
+func (h storagePools) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.StoragePool], error] {
 	all, err := h.svc.ListPools(ctx)
+	for i := range all {
+		all[i] = h.shown(c, all[i])
+	}
 	return items(all, err, func(p api.StoragePool) string { return project.URL("", "storage-pools", p.Name) })
 }
 
@@ -40,7 +43,16 @@ func (h storagePools) create(ctx context.Context, _ *rest.Call, in api.StoragePo
 }
 
 func (h storagePools) get(ctx context.Context, c *rest.Call) (api.StoragePool, any, error) {
-	return h.svc.GetPool(ctx, c.PathValue("poolName"))
+	p, etag, err := h.svc.GetPool(ctx, c.PathValue("poolName"))
+	return h.shown(c, p), etag, err
+}
+
+// shown is a pool as the caller may see it: how it is made is for those who may change it.
+func (storagePools) shown(c *rest.Call, p api.StoragePool) api.StoragePool {
+	if !c.Caller.May(auth.Object{Entity: "storage_pool", URL: project.URL("", "storage-pools", p.Name)}, "can_edit") {
+		p.Config, p.UsedBy = nil, []string{}
+	}
+	return p
 }
 
 func (h storagePools) load(ctx context.Context, c *rest.Call) (api.StoragePoolPut, any, error) {
