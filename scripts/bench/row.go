@@ -26,6 +26,11 @@ var rows = []row{
 	{name: "launch (init + start)", unit: "ms", ratio: 0.35, measure: launchRow("busybox")},
 	{name: "launch of the Debian image, from the second time on", unit: "ms", ratio: 0.08, prepare: warm, measure: launchRow("debian")},
 	{name: "exec true (whole client run)", unit: "ms", ratio: 0.4, prepare: running, measure: timed("exec", "m", "--", "/bin/true"), finish: drop},
+	{name: "64 execs at the same time", unit: "ms", ratio: 0.3, rounds: 3, prepare: running, measure: manyExecs, finish: drop},
+	{name: "file push of 1 KB", unit: "ms", ratio: 0.3, prepare: running, measure: fileRow("push", small), finish: drop},
+	{name: "file pull of 1 KB", unit: "ms", ratio: 0.3, prepare: running, measure: fileRow("pull", small), finish: drop},
+	{name: "file push of 100 MB", unit: "ms", ratio: 0.7, rounds: 5, prepare: running, measure: fileRow("push", large), finish: drop},
+	{name: "file pull of 100 MB", unit: "ms", ratio: 0.7, rounds: 5, prepare: running, measure: fileRow("pull", large), finish: drop},
 	{name: "delete -f of a running one", unit: "ms", ratio: 0.25, measure: deleteRow},
 	{name: "snapshot of a running Debian instance", unit: "ms", ratio: 0.5, prepare: debian, measure: snapshotRow, finish: drop},
 	{name: "restore of a stopped Debian instance", unit: "ms", ratio: 0.5, prepare: kept, measure: timed("restore", "m", "s"), finish: drop},
@@ -42,6 +47,13 @@ var rows = []row{
 }
 
 func since(t time.Time) float64 { return float64(time.Since(t).Microseconds()) / 1000 }
+
+// timedCall times fn.
+func timedCall(fn func() error) (float64, error) {
+	t := time.Now()
+	err := fn()
+	return since(t), err
+}
 
 func timed(args ...string) func(context.Context, *bench, *server, int) (float64, error) {
 	return func(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {

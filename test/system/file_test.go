@@ -243,3 +243,174 @@ func TestAbandonedUpload(t *testing.T) {
 		return len(out) == 3 && out[2] == "part"
 	})
 }
+
+// TestOtherSFTPClients has OpenSSH's sftp, and sshfs if it is there, work on files of a container.
+func TestOtherSFTPClients(t *testing.T) {
+	d := ready(t)
+	d.LXC("launch", "busybox", "c1")
+	lxc := filepath.Join(os.Getenv("LXD_TEST_BIN"), "lxc")
+	if _, err := exec.LookPath("sftp"); err != nil {
+		t.Skip("needs sftp: install openssh-client")
+	}
+	m := d.Command(lxc, "file", "mount", "c1", "--no-auth", "--listen", "127.0.0.1:0")
+	out, err := m.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Process.Signal(os.Interrupt); _ = m.Wait() }()
+	buf := make([]byte, 200)
+	n, err := out.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, address, _ := strings.Cut(strings.SplitN(string(buf[:n]), "\n", 2)[0], "listening on 127.0.0.1:")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "batch"), []byte("put batch /root/batch\nmkdir /root/d\nln -s ../batch /root/d/l\nget /root/d/l back\nchmod 600 /root/batch\nrename /root/batch /root/b2\nls -l /root\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := d.Command("sftp", "-q", "-P", strings.TrimSpace(address), "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oPreferredAuthentications=none", "-b", "batch", "root@127.0.0.1")
+	c.Dir = dir
+	if b, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("sftp: %v: %s", err, b)
+	}
+	if a, b := read(t, dir+"/batch"), read(t, dir+"/back"); a != b {
+		t.Errorf("%q came back as %q", a, b)
+	}
+	if got := d.LXC("exec", "c1", "--", "stat", "-c", "%u %a", "/root/b2"); strings.TrimSpace(got) != "0 600" {
+		t.Error(got)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestSSHFS(t *testing.T) {
+	if _, err := exec.LookPath("sshfs"); err != nil {
+		t.Skip("needs sshfs: install it")
+	}
+	d := ready(t)
+	d.LXC("launch", "busybox", "c1")
+	d.LXC("exec", "c1", "--", "sh", "-c", "echo inside > /root/f")
+	mnt := filepath.Join(filepath.Dir(d.Dir), "mnt")
+	if err := os.Mkdir(mnt, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m := d.Command(filepath.Join(os.Getenv("LXD_TEST_BIN"), "lxc"), "file", "mount", "c1/root", mnt)
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = m.Process.Signal(os.Interrupt)
+		_ = m.Wait()
+		_ = exec.Command("umount", mnt).Run()
+	})
+	eventually(t, "the mount", func() bool { _, err := os.Stat(mnt + "/f"); return err == nil })
+	if got := read(t, mnt+"/f"); got != "inside\n" {
+		t.Error(got)
+	}
+	if err := os.WriteFile(mnt+"/new", []byte("outside\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.LXC("exec", "c1", "--", "cat", "/root/new"); got != "outside\n" {
+		t.Error(got)
+	}
+}
+
+func TestDebiansClientOnFilesAndConsoles(t *testing.T) {
+	d := ready(t)
+	d.LXC("launch", "busybox", "c1")
+	must := func(stdin string, args ...string) string {
+		t.Helper()
+		out, err := foreign(t, d, stdin, args...)
+		if err != nil {
+			t.Fatalf("lxc %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+		return out
+	}
+	dir := t.TempDir()
+	for _, sub := range []string{"tree", "tree/deep", "back"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(dir+"/one", []byte("first\n"), 0o640), os.WriteFile(dir+"/tree/a", []byte("a\n"), 0o644),
+		os.WriteFile(dir+"/tree/deep/b", []byte("b\n"), 0o600), os.Symlink("../a", dir+"/tree/deep/l")); err != nil {
+		t.Fatal(err)
+	}
+	must("", "file", "push", dir+"/one", "c1/root/one", "--uid", "5")
+	if got := d.LXC("exec", "c1", "--", "stat", "-c", "%u %g %a %s", "/root/one"); strings.TrimSpace(got) != "5 0 640 6" {
+		t.Error(got)
+	}
+	must("", "file", "pull", "c1/root/one", dir+"/got")
+	if got := read(t, dir+"/got"); got != "first\n" {
+		t.Error(got)
+	}
+	must("", "file", "push", "-p", dir+"/one", "c1/x/y/z/one")
+	must("", "file", "push", "-r", dir+"/tree", "c1/root")
+	if got := d.LXC("exec", "c1", "--", "cat", "/root/tree/deep/b", "/root/tree/deep/l"); got != "b\na\n" {
+		t.Error(got)
+	}
+	must("", "file", "pull", "-r", "c1/root/tree", dir+"/back")
+	if got := read(t, dir+"/back/tree/deep/b"); got != "b\n" {
+		t.Error(got)
+	}
+	must("from stdin\n", "file", "push", "-", "c1/root/stdin")
+	if got := must("", "file", "pull", "c1/root/stdin", "-"); got != "from stdin\n" {
+		t.Error(got)
+	}
+	must("edited\n", "file", "edit", "c1/root/one")
+	if got := d.LXC("exec", "c1", "--", "cat", "/root/one"); got != "edited\n" {
+		t.Error(got)
+	}
+	must("", "file", "delete", "c1/root/one")
+	if out, err := foreign(t, d, "", "file", "pull", "c1/root/one", "-"); err == nil {
+		t.Error(out)
+	}
+	d.LXC("exec", "c1", "--", "sh", "-c", "echo shown on the console > /dev/console")
+	eventually(t, "the console's log", func() bool { return strings.Contains(must("", "console", "c1", "--show-log"), "shown on the console") })
+	if out := must("", "info", "c1", "--show-log"); !strings.Contains(out, "Log:") {
+		t.Error(out)
+	}
+}
+
+// TestConsole types into a shell on the console.
+func TestConsole(t *testing.T) {
+	d := ready(t)
+	d.LXC("launch", "busybox", "c1")
+	d.LXC("exec", "c1", "--", "sh", "-c", "echo '::respawn:-/bin/sh' >> /etc/inittab; kill -HUP 1")
+	lxc := filepath.Join(os.Getenv("LXD_TEST_BIN"), "lxc")
+	c := d.Command("sh", "-c", "(sleep 1; echo 'echo $((6*7)) is it'; sleep 2; printf '\\001q') | "+lxc+" console c1")
+	out, err := c.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "42 is it") || !strings.Contains(string(out), "To detach") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if log := d.LXC("console", "c1", "--show-log"); !strings.Contains(log, "42 is it") {
+		t.Error(log)
+	}
+	if out := d.LXC("info", "c1", "--show-log"); !strings.Contains(out, "Log:") {
+		t.Error(out)
+	}
+	if code, b := d.HTTP("POST", "/1.0/instances/c1/exec", `{"command": ["sh", "-c", "echo out; echo err >&2"], "record-output": true}`); code != 202 {
+		t.Fatal(code, b)
+	}
+	eventually(t, "recorded output", func() bool {
+		_, b := d.HTTP("GET", "/1.0/instances/c1/logs/exec-output", "")
+		_, after, _ := strings.Cut(b, `"/1.0/instances/c1/logs/exec-output/`)
+		name, _, _ := strings.Cut(after, `"`)
+		code, text := d.HTTP("GET", "/1.0/instances/c1/logs/exec-output/"+name, "")
+		return code == 200 && text == "err\n"
+	})
+	d.LXC("stop", "-f", "c1")
+	if log := d.LXC("console", "c1", "--show-log"); !strings.Contains(log, "42 is it") {
+		t.Error("the log is lost when the container stops", log)
+	}
+}
