@@ -26,7 +26,9 @@ var rows = []row{
 	{name: "launch (init + start)", unit: "ms", ratio: 0.35, measure: launchRow("busybox")},
 	{name: "launch of the Debian image, from the second time on", unit: "ms", ratio: 0.08, prepare: warm, measure: launchRow("debian")},
 	{name: "exec true (whole client run)", unit: "ms", ratio: 0.4, prepare: running, measure: timed("exec", "m", "--", "/bin/true"), finish: drop},
-	{name: "64 execs at the same time", unit: "ms", ratio: 0.3, rounds: 3, prepare: running, measure: manyExecs, finish: drop},
+	// Of that many at a time, some clients of 5.0.2 never end.
+	{name: "64 execs at the same time, ours against one of ours", unit: "ms", ratio: 48, rounds: 3, alone: "ours",
+		base: "exec true (whole client run)", prepare: running, measure: manyExecs, finish: drop},
 	{name: "file push of 1 KB", unit: "ms", ratio: 0.3, prepare: running, measure: fileRow("push", small), finish: drop},
 	{name: "file pull of 1 KB", unit: "ms", ratio: 0.3, prepare: running, measure: fileRow("pull", small), finish: drop},
 	{name: "file push of 100 MB", unit: "ms", ratio: 0.7, rounds: 5, prepare: running, measure: fileRow("push", large), finish: drop},
