@@ -10,11 +10,11 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/event"
-	"lxd/internal/instance/config"
 	"lxd/internal/instance/naming"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
+	"lxd/internal/schema"
 	"lxd/internal/store"
 )
 
@@ -208,7 +208,7 @@ func (t *taking) admit(tx store.Tx, instance string) (err error) {
 		t.snap.ExpiresAt = *t.expires
 		return nil
 	}
-	t.snap.ExpiresAt, err = config.Expiry(Keys.Get(t.v.config, "snapshots.expiry"), t.snap.TakenAt)
+	t.snap.ExpiresAt, err = schema.ExpiresAt(t.snap.TakenAt, Keys.Get(t.v.config, "snapshots.expiry"))
 	return err
 }
 

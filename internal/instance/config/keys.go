@@ -174,7 +174,7 @@ func syscallKeys() []schema.Key {
 
 func snapshotKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "snapshots.expiry", Type: schema.String, Check: checkExpiry, Short: "After how long snapshots are deleted, such as 1d 12H"},
+		{Name: "snapshots.expiry", Type: schema.Expiry, Short: "After how long snapshots are deleted, such as 1d 12H"},
 		{Name: "snapshots.pattern", Type: schema.String, Check: naming.CheckPattern, Default: "snap%d", Short: "Template for the names of snapshots"},
 		{Name: "snapshots.schedule", Type: schema.String, Check: checkSchedule, Default: "empty", Short: "When snapshots are taken, as a cron expression or @daily and the like"},
 		{Name: "snapshots.schedule.stopped", Type: schema.Bool, Default: "false", Short: "Whether snapshots are taken of a stopped instance too"},
