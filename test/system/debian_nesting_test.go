@@ -51,6 +51,7 @@ UNIT
 		t.Errorf("the id map of the inner container: %v", ids)
 	}
 	in(t, d, "outer", `for i in $(seq 100); do ip=$(lxc list ^inner$ -f csv -c 4 | cut -d' ' -f1); [ -z "$ip" ] || break; sleep 0.1; done
+		for i in $(seq 100); do lxc exec other -- nslookup inner.lxd 2>/dev/null | grep -q $ip && break; sleep 0.1; done # it sets itself up too
 		ping -c1 -W5 $ip; lxc exec other -- ping -c1 -W5 $ip; lxc exec other -- nslookup inner.lxd | grep -q $ip`)
 	in(t, d, "outer", `test "$(echo through | lxc exec inner -- cat)" = through; lxc exec inner -- sh -c 'touch /x && stat -c %u /x' | grep -qx 0
 		! lxc exec inner -- sh -c 'exit 9'; lxc restart -f inner; lxc exec inner -- ls /x
