@@ -56,11 +56,7 @@ func networkCreate(a *App) *cobra.Command {
 			if err := server.OnTarget(target).Apply(a.ctx, post, "/1.0/networks", body, ""); err != nil {
 				return err
 			}
-			if target != "" {
-				a.say("Network %s pending on member %s", name, target)
-				return nil
-			}
-			a.say("Network %s created", name)
+			a.sayCreated("Network", name, target)
 			return nil
 		}})
 	cmd.Flags().StringVar(&target, "target", "", "Cluster member name``")

@@ -51,11 +51,7 @@ func storageCreate(a *App) *cobra.Command {
 			if err := server.OnTarget(target).Apply(a.ctx, post, "/1.0/storage-pools", body, ""); err != nil {
 				return err
 			}
-			if target != "" {
-				a.say("Storage pool %s pending on member %s", name, target)
-				return nil
-			}
-			a.say("Storage pool %s created", name)
+			a.sayCreated("Storage pool", name, target)
 			return nil
 		}})
 	cmd.Flags().StringVar(&target, "target", "", "Cluster member name``")
@@ -175,4 +171,13 @@ func usersByKind(urls []string) map[string][]string {
 		out[kind] = append(out[kind], name)
 	}
 	return out
+}
+
+// sayCreated tells that something was made, or that it waits for the other members when it was made on one of a cluster.
+func (a *App) sayCreated(noun, name, target string) {
+	if target != "" {
+		a.say("%s %s pending on member %s", noun, name, target)
+		return
+	}
+	a.say("%s %s created", noun, name)
 }
