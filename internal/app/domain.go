@@ -22,12 +22,14 @@ import (
 	"lxd/internal/server"
 	"lxd/internal/storage"
 	"lxd/internal/trust"
+	"lxd/internal/warning"
 )
 
 // domain is the rules of all resources, and the backends below them.
 type domain struct {
 	backends  all.Set
 	server    *server.Service
+	warnings  *warning.Service
 	trust     *trust.Service
 	projects  *project.Service
 	profiles  *profile.Service
@@ -47,6 +49,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	d.warnings = warning.New(warning.Deps{Store: a.store, Location: standalone})
 	d.profiles = profile.New(profile.Deps{Store: a.store})
 	d.trust = a.openTrust()
 	d.projects = project.New(project.Deps{Store: a.store, Profiles: followers{d.profiles, d.trust}})
@@ -83,7 +86,7 @@ func (a *App) bringUp(ctx context.Context) error {
 		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }},
 		{"storage pools", d.pools.Start}, {"networks", d.networks.StartAll},
-		{"operations", a.recoverOps}, {"instances", d.instances.Boot},
+		{"operations", a.recoverOps}, {"instances", d.instances.Boot}, {"warnings", a.tendWarnings},
 	} {
 		if err := step.fn(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

@@ -7,12 +7,11 @@ import (
 	"lxd/api"
 	"lxd/internal/auth"
 	"lxd/internal/rest"
-	"lxd/internal/server"
-	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // Warnings is the routes of /1.0/warnings.
-func Warnings(svc *server.Service) []rest.Route {
+func Warnings(svc *warning.Service) []rest.Route {
 	h := warnings{svc}
 	view, edit := auth.Can("server", "can_view_warnings"), auth.Can("server", "can_edit")
 	return append(
@@ -23,33 +22,28 @@ func Warnings(svc *server.Service) []rest.Route {
 	)
 }
 
-type warnings struct{ svc *server.Service }
+type warnings struct{ svc *warning.Service }
 
 func (h warnings) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Warning], error] {
+	all, err := h.svc.List(ctx)
 	return func(yield func(rest.Item[api.Warning], error) bool) {
-		err := h.svc.Store.View(ctx, func(tx store.Tx) error {
-			for w, err := range server.Warnings.All(tx, "") {
-				if err == nil && c.Param("project") != "" && w.Project != c.Project {
-					continue
-				}
-				it := rest.Item[api.Warning]{URL: "/1.0/warnings/" + w.UUID, Value: func(int) api.Warning { return w }}
-				if !yield(it, err) {
-					return nil
-				}
-			}
-			return nil
-		})
 		if err != nil {
 			yield(rest.Item[api.Warning]{}, err)
+			return
+		}
+		for _, w := range all {
+			if c.Param("project") != "" && w.Project != c.Project {
+				continue
+			}
+			if !yield(rest.Item[api.Warning]{URL: "/1.0/warnings/" + w.UUID, Value: func(int) api.Warning { return w }}, nil) {
+				return
+			}
 		}
 	}
 }
 
 func (h warnings) get(ctx context.Context, c *rest.Call) (w api.Warning, etag any, err error) {
-	err = h.svc.Store.View(ctx, func(tx store.Tx) error {
-		w, err = server.Warnings.Get(tx, c.PathValue("id"))
-		return err
-	})
+	w, err = h.svc.Get(ctx, c.PathValue("id"))
 	return w, nil, err
 }
 
@@ -59,9 +53,9 @@ func (h warnings) load(ctx context.Context, c *rest.Call) (api.WarningPut, any, 
 }
 
 func (h warnings) save(ctx context.Context, c *rest.Call, next api.WarningPut) error {
-	return h.svc.SetWarning(ctx, c.PathValue("id"), next.Status)
+	return h.svc.Set(ctx, c.PathValue("id"), next.Status)
 }
 
 func (h warnings) remove(ctx context.Context, c *rest.Call, _ rest.None) (none rest.None, err error) {
-	return none, h.svc.DeleteWarning(ctx, c.PathValue("id"))
+	return none, h.svc.Delete(ctx, c.PathValue("id"))
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"lxd/api"
+	"lxd/internal/warning"
 )
 
 func TestWarnings(t *testing.T) {
@@ -12,7 +13,7 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("an empty list is %s", a.Metadata)
 	}
 	for _, project := range []string{"default", "p"} {
-		if err := w.svc.Warn(t.Context(), api.Warning{Type: "Disk full", Project: project, LastMessage: "full"}); err != nil {
+		if err := w.warn.Raise(t.Context(), api.WarningStoragePoolUnavailable, warning.Entity{Project: project}, "full"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"lxd/internal/rest"
 	"lxd/internal/server"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // world is a server with the routes that need no instances.
@@ -25,6 +26,7 @@ type world struct {
 	ops    *op.Manager
 	hub    *event.Hub
 	svc    *server.Service
+	warn   *warning.Service
 	who    auth.Identity
 	daemon *daemon
 }
@@ -66,6 +68,7 @@ func newWorld(t *testing.T) *world {
 	st := store.NewMem(store.Options{OnAnnounce: hub.Announce})
 	t.Cleanup(func() { _ = st.Close() })
 	w := &world{ops: op.NewManager(t.Context(), op.Options{Store: st, Publish: hub, Location: "none"}), hub: hub, svc: &server.Service{Store: st},
+		warn:   warning.New(warning.Deps{Store: st, Location: "none"}),
 		who:    auth.Identity{Kind: auth.Unix, Name: "root", Address: "@", Admin: true},
 		daemon: &daemon{ready: make(chan struct{}), exited: make(chan bool)},
 	}
@@ -76,7 +79,7 @@ func newWorld(t *testing.T) *world {
 	srv.SetPhase(rest.Serving)
 	w.Server = httptest.NewServer(srv.Handler(
 		endpoint.Server(w.svc, server.Facts{Name: "host"}), endpoint.Operations(w.ops), endpoint.Events(hub, 50*time.Millisecond),
-		endpoint.Metadata(endpoint.Tables{"server": server.Table()}), endpoint.Internal(w.daemon), endpoint.Warnings(w.svc),
+		endpoint.Metadata(endpoint.Tables{"server": server.Table()}), endpoint.Internal(w.daemon), endpoint.Warnings(w.warn),
 	))
 	t.Cleanup(w.Close)
 	return w

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/event"
 	"lxd/internal/op"
@@ -191,54 +190,5 @@ func TestEnvironment(t *testing.T) {
 	f.StorageInUse = func(context.Context) ([]string, []string, error) { return nil, nil, errors.New("no") }
 	if _, err := f.Environment(t.Context(), "p"); err == nil {
 		t.Error("the error is lost")
-	}
-}
-
-func TestWarnings(t *testing.T) {
-	s, said := newService(t, "m1")
-	all := func() (w []api.Warning) {
-		_ = s.Store.View(t.Context(), func(tx store.Tx) error {
-			for x, err := range server.Warnings.All(tx, "") {
-				if err != nil {
-					t.Fatal(err)
-				}
-				w = append(w, x)
-			}
-			return nil
-		})
-		return w
-	}
-	for _, msg := range []string{"one", "two"} {
-		if err := s.Warn(t.Context(), api.Warning{Type: "Disk full", Project: "p", LastMessage: msg}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w := all()
-	if len(w) != 1 || w[0].Count != 2 || w[0].LastMessage != "two" || w[0].Location != "m1" || w[0].Status != "new" || w[0].FirstSeenAt.IsZero() {
-		t.Fatalf("%+v", w)
-	}
-	if err := s.SetWarning(t.Context(), w[0].UUID, "resolved"); !errs.Is(err, errs.Invalid) {
-		t.Error(err)
-	}
-	for _, status := range []string{"acknowledged", "new"} {
-		if err := s.SetWarning(t.Context(), w[0].UUID, status); err != nil || all()[0].Status != status {
-			t.Error(status, err)
-		}
-	}
-	if err := s.SetWarning(t.Context(), "x", "new"); !errs.Is(err, errs.NotFound) {
-		t.Error(err)
-	}
-	if err := s.DeleteWarning(t.Context(), w[0].UUID); err != nil || len(all()) != 0 {
-		t.Error(err)
-	}
-	if err := s.DeleteWarning(t.Context(), w[0].UUID); !errs.Is(err, errs.NotFound) {
-		t.Error(err)
-	}
-	var actions []string
-	for _, c := range *said {
-		actions = append(actions, c.Action)
-	}
-	if strings.Join(actions, " ") != "warning-acknowledged warning-reset warning-deleted" {
-		t.Error(actions)
 	}
 }
