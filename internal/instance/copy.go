@@ -120,7 +120,8 @@ func (o *origin) copyTo(ctx context.Context, s *Service, to storage.Volume) erro
 func (o *origin) insertSnapshots(tx store.Tx, r Record) error {
 	for _, snap := range slices.Clone(o.kept) {
 		was := &snap.Instance
-		was.Project, was.Name, was.Location, was.ProfileProject, was.NetworkProject = r.Project, r.Name, r.Location, r.ProfileProject, r.NetworkProject
+		was.Project, was.Name, was.Location = r.Project, r.Name, r.Location
+		was.ProfileProject, was.NetworkProject, was.VolumeProject = r.ProfileProject, r.NetworkProject, r.VolumeProject
 		was.Pool, was.Privileged, was.Config = r.Pool, r.Privileged, withoutOwn(was.Config)
 		if err := Snapshots.Insert(tx, snap); err != nil {
 			return err

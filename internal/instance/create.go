@@ -133,6 +133,9 @@ func (c *creation) admit(tx store.Tx) (err error) {
 	if r.NetworkProject, err = project.Owner(tx, r.Project, project.Networks); err != nil {
 		return err
 	}
+	if r.VolumeProject, err = project.Owner(tx, r.Project, project.Volumes); err != nil {
+		return err
+	}
 	for r.Name == "" {
 		if n := naming.New(); !Collection.Has(tx, Key(r.Project, n)) {
 			r.Name = n

@@ -30,9 +30,10 @@ type Record struct {
 	Devices      Devices           `json:"devices,omitempty"`
 	CreatedAt    time.Time         `json:"created_at"`
 	LastUsedAt   time.Time         `json:"last_used_at"`
-	// ProfileProject and NetworkProject are the projects whose profiles and networks the instance names.
+	// ProfileProject, NetworkProject and VolumeProject are the projects whose profiles, networks and custom volumes the instance names.
 	ProfileProject string `json:"profile_project"`
 	NetworkProject string `json:"network_project"`
+	VolumeProject  string `json:"volume_project,omitempty"`
 	// Pool holds the root volume. It is decided at creation.
 	Pool string `json:"pool,omitempty"`
 	// Privileged says that the files on disk belong to the ids that they have inside. It is decided at creation.
@@ -74,7 +75,7 @@ func (r Record) key() string { return Key(r.Project, r.Name) }
 
 // refs are what must exist as long as the instance does.
 func (r Record) refs() []store.Ref {
-	refs := append(profile.DeviceRefs(r.NetworkProject, r.Devices), project.Ref(r.Project))
+	refs := append(profile.DeviceRefs(profile.Owners{Network: r.NetworkProject, Volume: r.VolumeProject}, r.Devices), project.Ref(r.Project))
 	pool := store.Ref{Collection: "storage_pool", Key: r.Pool}
 	seen := map[store.Ref]bool{{}: true}
 	for _, ref := range refs {

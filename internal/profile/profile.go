@@ -2,6 +2,7 @@
 package profile
 
 import (
+	"cmp"
 	"strings"
 
 	"lxd/api"
@@ -23,6 +24,8 @@ type Record struct {
 	Devices     Devices           `json:"devices,omitempty"`
 	// NetworkProject is the project whose networks the devices name.
 	NetworkProject string `json:"network_project"`
+	// VolumeProject is the project whose custom volumes the devices name.
+	VolumeProject string `json:"volume_project,omitempty"`
 }
 
 // Collection is where the records live.
@@ -30,34 +33,58 @@ var Collection = store.Collection[Record]{
 	Name: "profile",
 	Key:  func(r Record) string { return Key(r.Project, r.Name) },
 	Refs: func(r Record) []store.Ref {
-		return append(DeviceRefs(r.NetworkProject, r.Devices), project.Ref(r.Project))
+		return append(DeviceRefs(Owners{Network: r.NetworkProject, Volume: r.VolumeProject}, r.Devices), project.Ref(r.Project))
 	},
 }
 
 // Key is a record's key.
 func Key(project, name string) string { return project + "/" + name }
 
-// DeviceRefs are the pools and managed networks that devices need, each once.
-func DeviceRefs(networkProject string, devices Devices) (refs []store.Ref) {
+// Owners are the projects whose things devices name.
+type Owners struct{ Network, Volume string }
+
+// DeviceRefs are the pools, custom volumes and managed networks that devices need, each once.
+func DeviceRefs(o Owners, devices Devices) (refs []store.Ref) {
 	seen := map[store.Ref]bool{}
 	for _, cfg := range devices {
-		r := deviceRef(networkProject, cfg)
-		if r.Key != "" && !seen[r] {
-			seen[r] = true
-			refs = append(refs, r)
+		for _, r := range deviceRefs(o, cfg) {
+			if !seen[r] {
+				seen[r] = true
+				refs = append(refs, r)
+			}
 		}
 	}
 	return refs
 }
 
-func deviceRef(networkProject string, cfg map[string]string) store.Ref {
+func deviceRefs(o Owners, cfg map[string]string) []store.Ref {
 	switch {
 	case cfg["type"] == "disk" && cfg["pool"] != "":
-		return store.Ref{Collection: "storage_pool", Key: cfg["pool"]}
+		return append(volumeRefs(o, cfg), store.Ref{Collection: "storage_pool", Key: cfg["pool"]})
 	case cfg["type"] == "nic" && cfg["network"] != "":
-		return store.Ref{Collection: "network", Key: networkProject + "/" + cfg["network"]}
+		return []store.Ref{{Collection: "network", Key: o.Network + "/" + cfg["network"]}}
 	}
-	return store.Ref{}
+	return nil
+}
+
+// volumeRefs are the volume that a disk shows, and the snapshot if it shows one.
+func volumeRefs(o Owners, cfg map[string]string) []store.Ref {
+	name, snapshot := DiskSource(cfg)
+	if name == "" {
+		return nil
+	}
+	key := strings.Join([]string{cfg["pool"], cmp.Or(cfg["source.type"], "custom"), cmp.Or(o.Volume, project.Default), name}, "/")
+	refs := []store.Ref{{Collection: "storage_volume", Key: key}}
+	if snapshot != "" {
+		refs = append(refs, store.Ref{Collection: "storage_volume_snapshot", Key: key + "/" + snapshot})
+	}
+	return refs
+}
+
+// DiskSource is the name of the custom volume that a disk with a pool shows, and of the snapshot of it. Older clients name both in source.
+func DiskSource(cfg map[string]string) (name, snapshot string) {
+	name, snapshot, _ = strings.Cut(cfg["source"], "/")
+	return name, cmp.Or(cfg["source.snapshot"], snapshot)
 }
 
 // Expand composes what an instance is made of: the profiles in order, then its own configuration and devices. A later device

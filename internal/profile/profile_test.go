@@ -217,3 +217,29 @@ func TestExpand(t *testing.T) {
 		t.Error("a profile was changed")
 	}
 }
+
+func TestDeviceRefs(t *testing.T) {
+	for _, c := range []struct {
+		cfg  map[string]string
+		want string
+	}{
+		{map[string]string{"type": "disk", "path": "/", "pool": "p"}, "storage_pool p"},
+		{map[string]string{"type": "disk", "source": "/srv", "path": "/x"}, ""},
+		{map[string]string{"type": "disk", "pool": "p", "source": "v"}, "storage_volume p/custom/mine/v, storage_pool p"},
+		{map[string]string{"type": "disk", "pool": "p", "source": "v", "source.snapshot": "s"},
+			"storage_volume p/custom/mine/v, storage_volume_snapshot p/custom/mine/v/s, storage_pool p"},
+		{map[string]string{"type": "disk", "pool": "p", "source": "v/s"},
+			"storage_volume p/custom/mine/v, storage_volume_snapshot p/custom/mine/v/s, storage_pool p"},
+		{map[string]string{"type": "disk", "pool": "p", "source": "v", "source.type": "virtual-machine"}, "storage_volume p/virtual-machine/mine/v, storage_pool p"},
+		{map[string]string{"type": "nic", "network": "n"}, "network nets/n"},
+		{map[string]string{"type": "nic", "nictype": "p2p"}, ""},
+	} {
+		var got []string
+		for _, r := range profile.DeviceRefs(profile.Owners{Network: "nets", Volume: "mine"}, profile.Devices{"d": c.cfg, "same": c.cfg}) {
+			got = append(got, r.Collection+" "+r.Key)
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%v: %q, want %q", c.cfg, got, c.want)
+		}
+	}
+}

@@ -63,11 +63,19 @@ func (s *Service) Seed(tx store.Tx, name, pool, network string) error {
 	if network != "" {
 		r.Devices["eth0"] = map[string]string{"type": "nic", "name": "eth0", "network": network}
 	}
-	var err error
-	if r.NetworkProject, err = project.Owner(tx, name, project.Networks); err != nil {
+	if err := r.own(tx, name); err != nil {
 		return err
 	}
 	return Collection.Insert(tx, r)
+}
+
+// own finds out whose networks and volumes the devices of a profile of that project name.
+func (r *Record) own(tx store.Tx, proj string) (err error) {
+	if r.NetworkProject, err = project.Owner(tx, proj, project.Networks); err != nil {
+		return err
+	}
+	r.VolumeProject, err = project.Owner(tx, proj, project.Volumes)
+	return err
 }
 
 // Drop removes the default profile of a project within tx; a missing one is no error.
@@ -87,6 +95,9 @@ func (s *Service) Move(tx store.Tx, from, to string) error {
 	r.Project = to
 	if r.NetworkProject == from {
 		r.NetworkProject = to
+	}
+	if r.VolumeProject == from {
+		r.VolumeProject = to
 	}
 	if err := Collection.Insert(tx, r); err != nil {
 		return err
@@ -143,7 +154,7 @@ func (s *Service) Create(ctx context.Context, proj string, post api.ProfilesPost
 		if r.Project, err = project.Owner(tx, proj, project.Profiles); err != nil {
 			return err
 		}
-		if r.NetworkProject, err = project.Owner(tx, proj, project.Networks); err != nil {
+		if err := r.own(tx, proj); err != nil {
 			return err
 		}
 		if Collection.Has(tx, Key(r.Project, r.Name)) {

@@ -37,6 +37,7 @@ type Deps struct {
 type Service struct {
 	d       Deps
 	flights flights
+	mounts  mounts
 
 	mu   sync.RWMutex
 	open map[string]*openPool
