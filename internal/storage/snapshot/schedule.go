@@ -1,4 +1,4 @@
-package config
+package snapshot
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// checkSchedule accepts a cron expression of five fields, or aliases such as @daily with commas between them.
-func checkSchedule(v string) error {
+// CheckSchedule accepts a cron expression of five fields, or aliases such as @daily with commas between them.
+func CheckSchedule(v string) error {
 	_, err := schedules(v)
 	return err
 }

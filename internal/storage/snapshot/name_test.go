@@ -1,4 +1,4 @@
-package naming_test
+package snapshot_test
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"lxd/internal/errs"
-	"lxd/internal/instance/naming"
+	"lxd/internal/storage/snapshot"
 )
 
 func TestSnapshotNames(t *testing.T) {
@@ -14,7 +14,7 @@ func TestSnapshotNames(t *testing.T) {
 		"snap0": true, "before update": true, "2024-01-01_10:00": true, "ä": true,
 		"": false, "a/b": false, "a?b": false, "a&b": false, "a+b": false, ".": false, "..": false, ".x": false, "a\nb": false, "a\x00": false, strings.Repeat("x", 256): false,
 	} {
-		if err := naming.CheckSnapshot(name); (err == nil) != ok || err != nil && !errs.Is(err, errs.Invalid) {
+		if err := snapshot.CheckName(name); (err == nil) != ok || err != nil && !errs.Is(err, errs.Invalid) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -31,13 +31,13 @@ func TestPattern(t *testing.T) {
 		{`a-{{creation_date|date:"2006"}}-%d`, "a-2024-0", "a-2024-1"},
 		{"{{ creation_date }}", "", "2024-01-02_03-04-05"}, {"{{ creation_date|date:'Z07:00+' }}", "", ""},
 	} {
-		got, err := naming.Snapshot(c.pattern, strings.Fields(c.taken), now)
+		got, err := snapshot.Name(c.pattern, strings.Fields(c.taken), now)
 		if got != c.want && c.want != "" || (err == nil) != (c.want != "") {
 			t.Errorf("%q beside %q: %q, %v; want %q", c.pattern, c.taken, got, err, c.want)
 		}
 	}
 	for _, p := range []string{"%d%d", "{{ x }}", "{% include '/etc/passwd' %}", "{{ creation_date|upper }}", "{# x #}", "a/b", "", "{{ creation_date|date:'/' }}", "{{ creation_date|date:'{{' }}"} {
-		if err := naming.CheckPattern(p); err == nil {
+		if err := snapshot.CheckPattern(p); err == nil {
 			t.Errorf("%q is accepted", p)
 		}
 	}

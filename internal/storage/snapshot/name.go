@@ -1,4 +1,5 @@
-package naming
+// Package snapshot says how snapshots of instances and volumes are called, and when they are due.
+package snapshot
 
 import (
 	"errors"
@@ -12,8 +13,8 @@ import (
 	"lxd/internal/errs"
 )
 
-// CheckSnapshot fails with Invalid on a name that a snapshot may not have.
-func CheckSnapshot(name string) error {
+// CheckName fails with Invalid on a name that a snapshot may not have.
+func CheckName(name string) error {
 	const most = 255
 	bad := func(why string) error { return errs.Newf(errs.Invalid, "invalid snapshot name %q: %s", name, why) }
 	switch {
@@ -43,7 +44,7 @@ func CheckPattern(pattern string) error {
 	case strings.Count(rest, "%d") > 1:
 		return errors.New("%d may be there once only")
 	}
-	return CheckSnapshot(fill(pattern, time.Unix(0, 0), "0"))
+	return CheckName(fill(pattern, time.Unix(0, 0), "0"))
 }
 
 // fill puts the time and the number into a pattern.
@@ -62,13 +63,13 @@ func dated(pattern string, now time.Time) string {
 	})
 }
 
-// Snapshot makes up the next name that a pattern asks for: %d becomes one more than the highest number that any of taken has in its
+// Name makes up the next name that a pattern asks for: %d becomes one more than the highest number that any of taken has in its
 // place. Without %d a name that is taken gets a number at its end.
-func Snapshot(pattern string, taken []string, now time.Time) (string, error) {
+func Name(pattern string, taken []string, now time.Time) (string, error) {
 	text := dated(pattern, now)
 	if !strings.Contains(text, "%d") {
 		if !slices.Contains(taken, text) {
-			return text, CheckSnapshot(text)
+			return text, CheckName(text)
 		}
 		text += "-%d"
 	}
@@ -82,5 +83,5 @@ func Snapshot(pattern string, taken []string, now time.Time) (string, error) {
 		}
 	}
 	name := fmt.Sprint(before, next, after)
-	return name, CheckSnapshot(name)
+	return name, CheckName(name)
 }
