@@ -52,6 +52,8 @@ type App struct {
 	// identity and network are how the API is served to the network.
 	identity https.Certificate
 	network  *https.Server
+	// meters serves the metrics alone.
+	meters *https.Server
 
 	// closers undo what Open did, to be run newest first.
 	closers []closer
@@ -146,8 +148,7 @@ func (a *App) serve(context.Context) error {
 	}
 	a.rest = &rest.Server{Ops: a.ops, Project: a.domain.projects.Check, Auth: a.domain.trust.Identify}
 	handler := a.rest.Handler(a.routes(a.facts())...)
-	a.network = https.New(handler, a.identity)
-	a.domain.server.Listen = a.network.Move
+	a.openNetwork(handler)
 	a.http = &http.Server{Handler: handler, ConnContext: auth.ConnContext, ReadHeaderTimeout: 30 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return context.Background() }}
 	served := make(chan struct{})

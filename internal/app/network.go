@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"net/http"
 	"os"
 
 	"lxd/internal/app/https"
+	"lxd/internal/endpoint"
 	"lxd/internal/profile"
 	"lxd/internal/server"
 	"lxd/internal/store"
@@ -40,15 +42,26 @@ func (a *App) openTrust() *trust.Service {
 	})
 }
 
-// serveNetwork serves the API to the network, where the configuration wants it, and follows the configuration from then on.
+// openNetwork prepares to serve the API and the metrics to the network.
+func (a *App) openNetwork(handler http.Handler) {
+	a.network = https.New(handler, a.identity, server.DefaultPort)
+	metrics := http.NewServeMux()
+	metrics.Handle(endpoint.MetricsPath, handler)
+	a.meters = https.New(metrics, a.identity, server.DefaultMetricsPort)
+	a.domain.server.Listen = map[string]func(string) error{server.HTTPSAddress: a.network.Move, server.MetricsAddress: a.meters.Move}
+}
+
+// serveNetwork serves the API and the metrics to the network, where the configuration wants it, and follows it from then on.
 func (a *App) serveNetwork(ctx context.Context) error {
-	address, err := a.domain.server.Get(ctx, server.HTTPSAddress)
-	if err != nil {
-		return err
-	}
-	a.onClose("network", a.network.Close)
-	if address != "" {
-		a.network.Start(address)
+	for key, s := range map[string]*https.Server{server.HTTPSAddress: a.network, server.MetricsAddress: a.meters} {
+		address, err := a.domain.server.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		a.onClose(key, s.Close)
+		if address != "" {
+			s.Start(address)
+		}
 	}
 	return nil
 }

@@ -4,6 +4,8 @@
 // so that no handler decides by itself.
 package auth
 
+import "slices"
+
 // Kind is how an identity proved itself (wire names).
 type Kind string
 
@@ -36,6 +38,20 @@ type Identity struct {
 	FineGrained bool
 	// Rights decide for those who are not Admin; nil allows nothing.
 	Rights Rights
+	// Meter lets a caller who is a stranger otherwise see metrics; nil is for all others.
+	Meter *Meter
+}
+
+// Meter is a monitoring system that is trusted with metrics and nothing else.
+type Meter struct {
+	// Projects are those whose instances it may see, if it is Restricted; else it may see all, and the server.
+	Projects   []string
+	Restricted bool
+}
+
+// Sees tells whether the meter may see the metrics of a project.
+func (m *Meter) Sees(project string) bool {
+	return m != nil && (!m.Restricted || slices.Contains(m.Projects, project))
 }
 
 // Object is something that rights are about.

@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"lxd/internal/errs"
-	"lxd/internal/host/archive"
 	"lxd/internal/store"
 )
 
@@ -61,11 +60,11 @@ func openPart(name, path, fingerprint string) (Part, error) {
 	if err != nil {
 		return Part{}, err
 	}
-	format, err := archive.FormatOf(f)
+	format, err := formatOf(f)
 	if err != nil {
 		return Part{}, errors.Join(err, f.Close())
 	}
-	if format == archive.QCOW2 {
+	if format == QCOW2 {
 		name = diskPart
 	}
 	return Part{name, fingerprint + string(format), f}, nil

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -237,4 +240,22 @@ func (s *Service) setOne(ctx context.Context, r Record, put api.InstanceStatePut
 		return err
 	}
 	return o.Wait(ctx)
+}
+
+// Metered is an instance of this member whose machine can be measured.
+type Metered struct {
+	Project, Name string
+	Meter         machine.Meter
+}
+
+// Meters are the machines that run here and can be measured, by project and name.
+func (s *Service) Meters() (out []Metered) {
+	all := s.live.snapshot()
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		proj, name, _ := strings.Cut(key, "/")
+		if m, ok := all[key].m.(machine.Meter); ok && !all[key].over() {
+			out = append(out, Metered{Project: proj, Name: name, Meter: m})
+		}
+	}
+	return out
 }

@@ -49,6 +49,7 @@ type Server struct {
 
 	phase  atomic.Int32
 	edits  stripes
+	tally  tally
 	chunks sync.Pool // of *bufio.Writer
 }
 
@@ -77,6 +78,8 @@ func (s *Server) Handler(tables ...[]Route) http.Handler {
 // handle answers one request and logs it; a panic of a handler ends that answer alone.
 func (s *Server) handle(t *tree, rw http.ResponseWriter, r *http.Request) {
 	w, start := &writer{ResponseWriter: rw}, time.Now()
+	end := s.tally.begin(r.URL.Path)
+	defer func() { end(w.status, w.work) }()
 	r = s.guard(w, r)
 	defer w.begin() // what is buffered is sent after this
 	defer func() {
@@ -240,6 +243,9 @@ func (s *Server) Start(w http.ResponseWriter, c *Call, spec op.Spec) error {
 	o, err := s.Ops.Start(c.Context(), spec)
 	if err != nil {
 		return err
+	}
+	if own, ok := w.(*writer); ok {
+		own.work = o
 	}
 	w.Header().Set("Location", o.URL())
 	return writeJSON(w, http.StatusAccepted, envelope{

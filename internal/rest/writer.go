@@ -6,12 +6,16 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"lxd/internal/op"
 )
 
 // writer remembers what was answered.
 type writer struct {
 	http.ResponseWriter
 	status int
+	// work is the operation that the request has started.
+	work *op.Operation
 	// control is there if the client is on a network, and stream tells that it speaks HTTP/2.
 	control *http.ResponseController
 	stream  bool

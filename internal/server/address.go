@@ -8,15 +8,18 @@ import (
 	"strings"
 )
 
-// defaultPort is where the API is served if an address names no port.
-const defaultPort = 8443
+// Ports that are used if an address names none: that of the API and that of the metrics.
+const (
+	DefaultPort        = 8443
+	DefaultMetricsPort = 9100
+)
 
 // hostName is what a host may be called, as a name in the DNS.
 var hostName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*$`)
 
 // SplitAddress takes an address to listen on apart: "10.0.0.1", "10.0.0.1:8443", "[::]:8443", "::", ":8443" or a host name. Without a port
-// it is 8443; an empty host is every address.
-func SplitAddress(s string) (host string, port int, err error) {
+// it is defaultPort; an empty host is every address.
+func SplitAddress(s string, defaultPort int) (host string, port int, err error) {
 	if ip, e := netip.ParseAddr(s); e == nil { // an IPv6 address without brackets is full of colons
 		return ip.String(), defaultPort, nil
 	}
@@ -54,6 +57,6 @@ func checkHost(host string) (string, error) {
 }
 
 func isAddress(s string) error {
-	_, _, err := SplitAddress(s)
+	_, _, err := SplitAddress(s, DefaultPort)
 	return err
 }

@@ -17,12 +17,12 @@ func TestSplitAddress(t *testing.T) {
 		"10.0.0.1": {"10.0.0.1", 8443}, "10.0.0.1:9000": {"10.0.0.1", 9000}, "[::]:8443": {"::", 8443}, "[fd42::1]": {"fd42::1", 8443},
 		"::": {"::", 8443}, "fd42::1": {"fd42::1", 8443}, ":8443": {"", 8443}, ":1": {"", 1}, "box.example.org:443": {"box.example.org", 443}, "box": {"box", 8443},
 	} {
-		if host, port, err := server.SplitAddress(in); err != nil || host != want.host || port != want.port {
+		if host, port, err := server.SplitAddress(in, server.DefaultPort); err != nil || host != want.host || port != want.port {
 			t.Errorf("%q: %s %d %v", in, host, port, err)
 		}
 	}
 	for _, bad := range []string{"10.0.0:1", "10.0.0.1:0", "10.0.0.1:65536", "10.0.0.1:http", "[10.0.0.1]:1", "[::", "a b", "-x", "a/b:1", "[::1]x:1", "1:2:3:4", "https://a:1"} {
-		if host, port, err := server.SplitAddress(bad); err == nil {
+		if host, port, err := server.SplitAddress(bad, server.DefaultPort); err == nil {
 			t.Errorf("%q is taken for %s and %d", bad, host, port)
 		}
 	}
@@ -39,7 +39,7 @@ func TestNetworkAddressIsActedOn(t *testing.T) {
 	s, _ := newService(t, "")
 	var moved []string
 	var refuse error
-	s.Listen = func(address string) error { moved = append(moved, address); return refuse }
+	s.Listen = map[string]func(string) error{server.HTTPSAddress: func(address string) error { moved = append(moved, address); return refuse }}
 	set := func(address string) error {
 		return s.Replace(t.Context(), map[string]any{"volatile.uuid": config(t, s)["volatile.uuid"], "core.https_address": address})
 	}

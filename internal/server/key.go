@@ -8,6 +8,10 @@ import (
 const (
 	// HTTPSAddress is where the API is served to the network.
 	HTTPSAddress = "core.https_address"
+	// MetricsAddress is where the metrics alone are served to the network.
+	MetricsAddress = "core.metrics_address"
+	// MetricsAuthentication is whether the metrics are for trusted clients only.
+	MetricsAuthentication = "core.metrics_authentication"
 	// TokenExpiry is how long a token for adding a client is valid.
 	TokenExpiry = "core.remote_token_expiry"
 )
@@ -48,8 +52,8 @@ var keys = schema.New("server",
 	later(schema.Key{Name: "core.https_allowed_methods", Type: schema.String, Short: "Value of the Access-Control-Allow-Methods header"}),
 	later(schema.Key{Name: "core.https_allowed_origin", Type: schema.String, Short: "Value of the Access-Control-Allow-Origin header"}),
 	later(schema.Key{Name: "core.https_trusted_proxy", Type: schema.String, Short: "Addresses of proxies that may announce the client with the PROXY protocol"}),
-	later(schema.Key{Name: "core.metrics_address", Type: schema.String, Local: true, Short: "Address on which the metrics are served"}),
-	later(schema.Key{Name: "core.metrics_authentication", Type: schema.Bool, Default: "true", Short: "Whether the metrics need authentication"}),
+	schema.Key{Name: MetricsAddress, Type: schema.String, Check: isAddress, Local: true, Short: "Address on which the metrics are served"},
+	schema.Key{Name: MetricsAuthentication, Type: schema.Bool, Default: "true", Short: "Whether the metrics need authentication"},
 	later(schema.Key{Name: "core.proxy_http", Type: schema.String, Short: "Proxy for outgoing HTTP; the environment's if empty"}),
 	later(schema.Key{Name: "core.proxy_https", Type: schema.String, Short: "Proxy for outgoing HTTPS; the environment's if empty"}),
 	later(schema.Key{Name: "core.proxy_ignore_hosts", Type: schema.String, Short: "Hosts that are reached without a proxy"}),

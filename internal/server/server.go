@@ -44,8 +44,9 @@ type Service struct {
 	Location string
 	// Project tells whether a project exists; some keys are about one. Nil knows none.
 	Project func(ctx context.Context, name string) error
-	// Listen serves the API on another network address from now on, or fails and changes nothing. Nil is for servers without a network.
-	Listen func(address string) error
+	// Listen has a function for each key that holds an address: it serves there from now on and nowhere for "", or fails and changes
+	// nothing. Those of a server without a network are missing.
+	Listen map[string]func(address string) error
 }
 
 // Init makes the server's identity at its first start.
@@ -96,8 +97,10 @@ func (s *Service) Replace(ctx context.Context, config map[string]any) (err error
 	}
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
-	if err := s.listen(&u, old[HTTPSAddress], next[HTTPSAddress]); err != nil {
-		return err
+	for key := range s.Listen {
+		if err := s.listen(&u, key, old[key], next[key]); err != nil {
+			return err
+		}
 	}
 	return s.Store.Update(ctx, func(tx store.Tx) error { return s.write(ctx, tx, next) })
 }
@@ -109,15 +112,15 @@ func admit(old, next map[string]string) error {
 	return nil
 }
 
-// listen moves the network listener before the address is kept: one that cannot be used is refused.
-func (s *Service) listen(u *undo.Stack, old, next string) error {
-	if s.Listen == nil || old == next {
+// listen moves a network listener before the address is kept: one that cannot be used is refused.
+func (s *Service) listen(u *undo.Stack, key, old, next string) error {
+	if old == next {
 		return nil
 	}
-	if err := s.Listen(next); err != nil {
-		return err
+	if err := s.Listen[key](next); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
 	}
-	u.Add("network address", func(context.Context) error { return s.Listen(old) })
+	u.Add(key, func(context.Context) error { return s.Listen[key](old) })
 	return nil
 }
 

@@ -40,11 +40,16 @@ func (s *Service) Identify(r *http.Request) (auth.Identity, error) {
 	}
 	err = s.d.Store.View(r.Context(), func(tx store.Tx) error {
 		rec, err := Collection.Get(tx, Fingerprint(peer))
-		if errs.Is(err, errs.NotFound) || err == nil && rec.Type != Client {
-			return nil // the others stay strangers
-		}
-		if err != nil {
+		switch {
+		case errs.Is(err, errs.NotFound):
+			return nil
+		case err != nil:
 			return err
+		case rec.Type == Metrics:
+			id.Meter = &auth.Meter{Restricted: rec.Restricted, Projects: rec.Projects}
+			return nil // it stays a stranger to everything else
+		case rec.Type != Client:
+			return nil
 		}
 		id.Kind, id.Name, id.Admin = auth.TLS, rec.Fingerprint, !rec.Restricted
 		if rec.Restricted {

@@ -9,8 +9,8 @@ import (
 )
 
 // endpoint is the canonical form of an address with its port.
-func endpoint(address string) (string, error) {
-	host, port, err := server.SplitAddress(address)
+func endpoint(address string, defaultPort int) (string, error) {
+	host, port, err := server.SplitAddress(address, defaultPort)
 	if err != nil {
 		return "", err
 	}

@@ -42,6 +42,7 @@ type Server struct {
 	handler http.Handler
 	config  *tls.Config
 	retry   time.Duration
+	port    int
 
 	mu      sync.Mutex
 	address string
@@ -58,9 +59,9 @@ type service struct {
 	served chan struct{}
 }
 
-// New makes a server that does not listen yet.
-func New(handler http.Handler, c Certificate) *Server {
-	return &Server{handler: handler, retry: retryTime, config: &tls.Config{
+// New makes a server that does not listen yet. Addresses without a port mean the port given.
+func New(handler http.Handler, c Certificate, port int) *Server {
+	return &Server{handler: handler, retry: retryTime, port: port, config: &tls.Config{
 		Certificates: []tls.Certificate{c.Certificate}, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"},
 		// Whether a certificate is trusted is decided for each request, so that one without any gets an answer too.
 		ClientAuth: tls.RequestClientCert,
@@ -73,7 +74,7 @@ func (s *Server) Start(address string) {
 	if err == nil {
 		return
 	}
-	slog.Error("The network address cannot be used: trying again until it can, or until core.https_address is changed", "address", address, "err", err)
+	slog.Error("The network address cannot be used: trying again until it can, or until the configuration is changed", "address", address, "err", err)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.mu.Lock()
 	s.waiting = cancel
@@ -121,7 +122,7 @@ func (s *Server) move(address string) error {
 		s.now, s.address = nil, ""
 		return nil
 	}
-	where, err := endpoint(address)
+	where, err := endpoint(address, s.port)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func newServer(t *testing.T, h http.HandlerFunc) *https.Server {
 	if h == nil {
 		h = func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto, len(r.TLS.PeerCertificates)) }
 	}
-	s := https.New(h, identity(t))
+	s := https.New(h, identity(t), 8443)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()

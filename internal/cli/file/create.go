@@ -7,17 +7,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"lxd/client"
-	"lxd/internal/cli/command"
 )
 
-func createCommand(a *command.App) *cobra.Command {
+func createCommand(e *Env) *cobra.Command {
 	var o owner
 	var dirs, force bool
 	var kind string
-	cmd := a.Leaf(command.Leaf{Use: "create [<remote>:]<instance>/<path> [<symlink target path>]", Short: "Create files and directories in instances", Least: 1, Most: 2,
+	cmd := e.Command(Leaf{Use: "create [<remote>:]<instance>/<path> [<symlink target path>]", Short: "Create files and directories in instances", Least: 1, Most: 2,
 		Example: "lxc file create c1/root/empty\n    Create an empty file\n\nlxc file create --type=symlink c1/root/link /etc/motd\n    Create a symbolic link",
 		Run: func(args []string) error {
-			p, err := parsePlace(a, args[0])
+			p, err := e.place(args[0])
 			if err != nil {
 				return err
 			}
@@ -32,14 +31,14 @@ func createCommand(a *command.App) *cobra.Command {
 			if err := target(&put, args[1:]); err != nil {
 				return err
 			}
-			ctx := a.Ctx
+			ctx := e.Context()
 			if dirs {
 				if err := parents(ctx, p, put.UID, put.GID); err != nil {
 					return err
 				}
 			}
 			if force {
-				if err := makeRoom(a, p, put.Kind); err != nil {
+				if err := e.makeRoom(p, put.Kind); err != nil {
 					return err
 				}
 			}
@@ -71,8 +70,8 @@ func target(put *client.FilePut, args []string) error {
 }
 
 // makeRoom deletes what is in the way of something of another kind.
-func makeRoom(a *command.App, p place, kind string) error {
-	there, err := p.server.GetFile(a.Ctx, p.instance, p.path)
+func (e *Env) makeRoom(p place, kind string) error {
+	there, err := p.server.GetFile(e.Context(), p.instance, p.path)
 	if client.IsNotFound(err) {
 		return nil
 	}
@@ -85,5 +84,5 @@ func makeRoom(a *command.App, p place, kind string) error {
 	if there.Kind == kind && kind != client.SymlinkFile {
 		return nil
 	}
-	return p.server.DeleteFile(a.Ctx, p.instance, p.path)
+	return p.server.DeleteFile(e.Context(), p.instance, p.path)
 }

@@ -43,7 +43,6 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		{"start twice", startTwice},
 		{"start again", startAgain},
 		{"connect", connect},
-		{"namespace", namespace},
 		{"bad plan", badPlan},
 		{"reattach", reattach},
 		{"reattach to the ended", reattachEnded},
@@ -60,6 +59,7 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		{"freeze", freeze},
 		{"tune", tune},
 		{"usage", usage},
+		{"metrics", metrics},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) { c.run(t, make(t)) })
@@ -239,6 +239,46 @@ func startAgain(t *testing.T, s Subject) {
 			t.Fatal(err)
 		}
 		status(t, m, machine.Running)
+	}
+}
+
+// connect: the interfaces are made once, in a namespace that is there, and a failure to make them is one to start.
+func connect(t *testing.T, s Subject) {
+	p := s.Plan(t)
+	refused, calls := errors.New("no such bridge"), 0
+	p.Connect = func(_ context.Context, netns *os.File) error {
+		calls++
+		if _, err := netns.Stat(); err != nil {
+			return err
+		}
+		return refused
+	}
+	if _, err := s.Driver.Start(deadline(t), p); !errors.Is(err, refused) || calls != 1 {
+		t.Fatalf("started without interfaces: %v, asked %d times", err, calls)
+	}
+	refused, calls = nil, 0
+	m, err := s.Driver.Start(deadline(t), p)
+	if err != nil || calls != 1 {
+		t.Fatalf("%v, asked %d times", err, calls)
+	}
+	t.Cleanup(func() {
+		if err := s.Driver.Reap(deadline(t), p.ID, p.RunDir); err != nil {
+			t.Errorf("reap: %v", err)
+		}
+	})
+	plugger, ok := m.(machine.Plugger)
+	if !ok {
+		return
+	}
+	refused = errors.New("no more")
+	if err := plugger.Plug(deadline(t), p.Connect); !errors.Is(err, refused) || calls != 2 {
+		t.Fatalf("plugged: %v, asked %d times", err, calls)
+	}
+	if err := m.Kill(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := plugger.Plug(deadline(t), p.Connect); !errs.Is(err, errs.NotFound) || calls != 2 {
+		t.Fatalf("plugged into what has ended: %v", err)
 	}
 }
 
@@ -547,19 +587,5 @@ func tune(t *testing.T, s Subject) {
 		if err := f.Tune(deadline(t), l); err != nil {
 			t.Errorf("%+v: %v", l, err)
 		}
-	}
-}
-
-func usage(t *testing.T, s Subject) {
-	m, _ := s.start(t)
-	u, err := m.Usage(deadline(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if u.PID != m.Handle().PID || u.Processes == 0 || u.CPUNanos == 0 || u.MemoryBytes == 0 {
-		t.Errorf("%+v", u)
-	}
-	if len(u.Networks) == 0 || u.Networks[0].Name != "lo" || u.Networks[0].Type != "loopback" {
-		t.Errorf("networks %+v", u.Networks)
 	}
 }
