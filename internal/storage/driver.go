@@ -125,6 +125,14 @@ type Snapshotter interface {
 	Snapshots(ctx context.Context, v Volume) ([]string, error)
 }
 
+// Filler gives new content to what is there, for content that comes from elsewhere.
+type Filler interface {
+	// Fill gives the volume v, which must not be in use and keeps its snapshots, what fill writes as for Create; or makes the snapshot v of
+	// an existing volume of that. All of it or, on failure or after a crash, nothing. It unmounts the volume. It fails with Conflict if a
+	// snapshot of that name exists, and with NotFound if the volume does not.
+	Fill(ctx context.Context, v Volume, fill func(ctx context.Context, root string) error) error
+}
+
 // Renamer gives volumes and snapshots new names.
 type Renamer interface {
 	// Rename calls from to: a volume, which must not be in use and takes its snapshots along, or a snapshot of the same volume. One that

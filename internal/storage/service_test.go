@@ -25,13 +25,27 @@ import (
 type flaky struct {
 	*mem.Driver
 	fail error
+	// modest pools fill nothing by themselves.
+	modest bool
+}
+
+// modest is a pool that is no Filler.
+type modest struct {
+	storage.Pool
+	storage.Cloner
+	storage.Snapshotter
+	storage.Renamer
 }
 
 func (f *flaky) Open(ctx context.Context, dir string, cfg map[string]string) (storage.Pool, error) {
 	if f.fail != nil {
 		return nil, f.fail
 	}
-	return f.Driver.Open(ctx, dir, cfg)
+	p, err := f.Driver.Open(ctx, dir, cfg)
+	if err != nil || !f.modest {
+		return p, err
+	}
+	return modest{p, p.(storage.Cloner), p.(storage.Snapshotter), p.(storage.Renamer)}, nil
 }
 
 // world is a storage service on the memory store and driver.

@@ -102,7 +102,7 @@ func (s *Service) Delete(ctx context.Context, pool string, v Volume) error {
 	if err != nil {
 		return err
 	}
-	if err := p.Delete(ctx, v); err != nil || v.Snapshot != "" {
+	if err := errors.Join(p.Delete(ctx, v), s.dropSpare(ctx, p, v)); err != nil || v.Snapshot != "" {
 		return err
 	}
 	return s.forget(ctx, VolumeRecord{Pool: pool, Type: v.Type, Project: cmp.Or(v.Project, project.Default), Name: v.Name})

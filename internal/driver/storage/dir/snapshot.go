@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/errs"
 	"lxd/internal/storage"
 )
@@ -56,7 +55,7 @@ func (p *pool) identify(to storage.Volume) error {
 	if err != nil {
 		return err
 	}
-	defer p.locks.Write(path)()
+	defer p.locks.write(path)()
 	_, s, err := p.find(to.At(""))
 	if err != nil {
 		return err
@@ -66,10 +65,10 @@ func (p *pool) identify(to storage.Volume) error {
 	}
 	folder, err := os.MkdirTemp(filepath.Join(p.dir, snapshots), "")
 	if err != nil {
-		return tree.Full(err)
+		return diskFull(err)
 	}
 	s.ID = filepath.Base(folder)
-	return tree.Full(s.write(path))
+	return diskFull(s.write(path))
 }
 
 func mkdir(path string) error {
@@ -109,8 +108,8 @@ func (p *pool) Restore(ctx context.Context, v storage.Volume) error {
 
 // restore does the work; free names the image that the volume lay on before.
 func (p *pool) restore(ctx context.Context, v storage.Volume, path, source string) (free string, err error) {
-	defer p.locks.Write(path)()
-	defer p.locks.Read(source)()
+	defer p.locks.write(path)()
+	defer p.locks.read(source)()
 	_, old, err := p.find(v.At(""))
 	if err != nil {
 		return "", err
@@ -162,9 +161,9 @@ func (p *pool) Rename(_ context.Context, from, to storage.Volume) error {
 	if second < first { // always in this order: two renames that cross do not wait for each other
 		first, second = second, first
 	}
-	defer p.locks.Write(first)()
+	defer p.locks.write(first)()
 	if first != second {
-		defer p.locks.Write(second)()
+		defer p.locks.write(second)()
 	}
 	return p.rename(source, path, from, to)
 }
@@ -189,7 +188,7 @@ func (p *pool) rename(source, path string, from, to storage.Volume) error {
 	}
 	if s.Project, s.Name = to.Project, to.Name; to.Snapshot == "" {
 		if err := s.write(source); err != nil {
-			return tree.Full(err)
+			return diskFull(err)
 		}
 	}
 	if source == path {
@@ -227,7 +226,7 @@ func (p *pool) sweepSnapshots() error {
 		return err
 	}
 	var owned []string
-	for _, f := range tree.Folders {
+	for _, f := range folders {
 		err := p.states(context.Background(), f, func(_ string, s state) error {
 			owned = append(owned, s.ID)
 			return nil

@@ -52,7 +52,7 @@ func (d *Driver) Open(_ context.Context, dir string, _ map[string]string) (stora
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open[dir] == nil {
-		d.open[dir] = &pool{dir: dir, all: map[string]*volume{}}
+		d.open[dir] = &pool{dir: dir, all: map[string]*volume{}, making: map[string]bool{}}
 	}
 	return d.open[dir], nil
 }
@@ -72,6 +72,8 @@ type pool struct {
 	dir string
 	mu  sync.Mutex
 	all map[string]*volume
+	// making are the folders that are being filled.
+	making map[string]bool
 }
 
 func (p *pool) busy() bool {
@@ -105,14 +107,47 @@ func (p *pool) Create(ctx context.Context, v storage.Volume, fill func(ctx conte
 		there.hidden = false
 		return nil
 	}
-	return p.add(path, v, func() error {
-		if fill != nil {
-			if err := fill(ctx, path); err != nil {
-				return err
-			}
+	return p.add(path, v, func() error { return filled(ctx, path, fill) })
+}
+
+// filled has the content of a volume written.
+func filled(ctx context.Context, path string, fill func(ctx context.Context, root string) error) error {
+	if fill != nil {
+		if err := fill(ctx, path); err != nil {
+			return err
 		}
-		return settle(filepath.Join(path, "rootfs"))
-	})
+	}
+	return settle(filepath.Join(path, "rootfs"))
+}
+
+// Fill gives a volume other content, or makes a snapshot of what fill writes.
+func (p *pool) Fill(ctx context.Context, v storage.Volume, fill func(ctx context.Context, root string) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	path := p.path(v)
+	there := p.all[p.path(v.At(""))]
+	if there == nil {
+		return missing(v)
+	}
+	if v.Snapshot != "" {
+		if err := checkName(v.Snapshot); err != nil {
+			return err
+		}
+		return p.add(path, v, func() error { return filled(ctx, path, fill) })
+	}
+	fresh := path + ".new"
+	if err := os.Mkdir(fresh, 0o755); err != nil {
+		return err
+	}
+	if err := p.aside(fresh, func() error { return filled(ctx, fresh, fill) }); err != nil {
+		return errors.Join(err, fs.RemoveAll(fresh))
+	}
+	if err := errors.Join(fs.RemoveAll(path), os.Rename(fresh, path)); err != nil {
+		return err
+	}
+	image := there.Source
+	there.Source = ""
+	return p.drop(image)
 }
 
 // settle makes the root if it is missing and refuses one that is no folder.
@@ -128,17 +163,28 @@ func settle(root string) error {
 }
 
 func (p *pool) add(path string, v storage.Volume, content func() error) error {
-	if p.all[path] != nil {
+	if p.all[path] != nil || p.making[path] {
 		return errs.Newf(errs.Conflict, "volume %q already exists in the storage pool", v.Name)
 	}
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
-	if err := content(); err != nil {
+	if err := p.aside(path, content); err != nil {
 		return errors.Join(err, fs.RemoveAll(path))
 	}
 	p.all[path] = &volume{Volume: v}
 	return nil
+}
+
+// aside has content made without keeping others from the pool: it may come from another volume of it.
+func (p *pool) aside(path string, content func() error) error {
+	p.making[path] = true
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.making, path)
+	}()
+	return content()
 }
 
 // Clone copies from; a copy of an image depends on it, as on drivers that share its bytes.
@@ -158,6 +204,8 @@ func (p *pool) Clone(ctx context.Context, from, to storage.Volume) (bool, error)
 	}
 	path := p.path(to)
 	err := p.add(path, to, func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		return fs.CopyTree(ctx, p.path(from), path, fs.CopyOptions{Unprivileged: os.Getuid() != 0})
 	})
 	return to.Source != "", err

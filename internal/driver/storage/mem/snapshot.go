@@ -28,11 +28,18 @@ func (p *pool) kept(path string) (names []string) {
 
 // Snapshot copies the volume.
 func (p *pool) Snapshot(ctx context.Context, v storage.Volume) error {
-	if v.Snapshot == "" || v.Snapshot[0] == '.' || strings.Contains(v.Snapshot, "/") {
-		return errs.Newf(errs.Invalid, "snapshot name %q is not possible", v.Snapshot)
+	if err := checkName(v.Snapshot); err != nil {
+		return err
 	}
 	_, err := p.Clone(ctx, v.At(""), v)
 	return err
+}
+
+func checkName(snapshot string) error {
+	if snapshot == "" || snapshot[0] == '.' || strings.Contains(snapshot, "/") {
+		return errs.Newf(errs.Invalid, "snapshot name %q is not possible", snapshot)
+	}
+	return nil
 }
 
 // Snapshots lists what was kept.

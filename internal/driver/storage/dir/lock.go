@@ -1,9 +1,9 @@
-package tree
+package dir
 
 import "sync"
 
-// Locks are one lock for each volume, by path, that exist while somebody holds or wants them. The zero value is ready.
-type Locks struct {
+// locks are one lock for each volume, by path, that exist while somebody holds or wants them. The zero value is ready.
+type locks struct {
 	mu  sync.Mutex
 	all map[string]*lock
 }
@@ -13,21 +13,21 @@ type lock struct {
 	users int
 }
 
-// Write waits for the volume to be free and takes it; the result gives it back.
-func (l *Locks) Write(path string) func() {
+// write waits for the volume to be free and takes it; the result gives it back.
+func (l *locks) write(path string) func() {
 	k := l.get(path)
 	k.Lock()
 	return func() { k.Unlock(); l.put(path, k) }
 }
 
-// Read takes the volume together with other readers.
-func (l *Locks) Read(path string) func() {
+// read takes the volume together with other readers.
+func (l *locks) read(path string) func() {
 	k := l.get(path)
 	k.RLock()
 	return func() { k.RUnlock(); l.put(path, k) }
 }
 
-func (l *Locks) get(path string) *lock {
+func (l *locks) get(path string) *lock {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.all == nil {
@@ -42,7 +42,7 @@ func (l *Locks) get(path string) *lock {
 	return k
 }
 
-func (l *Locks) put(path string, k *lock) {
+func (l *locks) put(path string, k *lock) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if k.users--; k.users == 0 {
