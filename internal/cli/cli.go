@@ -1,4 +1,5 @@
-// Package cli is lxc, the command line client. One file holds the commands of one noun; app.go holds what they share.
+// Package cli is lxc, the command line client. A package below holds the commands of one noun;
+// package command what they share. Here they are put together.
 //
 // Starting quickly matters more here than anywhere: only the branch of the command tree that was named is built, the
 // configuration is parsed only if there is one, and GET /1.0 is sent only where an extension decides something.
@@ -8,25 +9,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"lxd/api"
+	"io"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"lxd/api"
+	"lxd/internal/cli/alias"
+	"lxd/internal/cli/command"
+	"lxd/internal/cli/config"
 	"lxd/internal/cli/file"
 	"lxd/internal/cli/help"
+	"lxd/internal/cli/image"
+	"lxd/internal/cli/instance"
+	"lxd/internal/cli/network"
+	"lxd/internal/cli/profile"
+	"lxd/internal/cli/remote"
+	"lxd/internal/cli/server"
+	"lxd/internal/cli/storage"
 	"lxd/internal/cli/term"
 )
 
-// version is the release of LXD that lxc belongs to.
-const version = api.Version
+// App is where one run of lxc reads and writes.
+type App struct {
+	// In, Out and Err are the standard streams.
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// New is an App on the process's own streams.
+func New() *App {
+	return &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+}
+
+func (a *App) command(ctx context.Context) *command.App {
+	return &command.App{In: a.In, Out: a.Out, Err: a.Err, Ctx: ctx}
+}
 
 // Run executes one command line, without the program's name, and returns the exit code.
 func (a *App) Run(ctx context.Context, args []string) int {
-	err := a.run(ctx, args)
-	var code exitCode
+	err := run(a.command(ctx), args)
+	var code command.ExitCode
 	switch {
 	case err == nil:
 		return 0
@@ -34,47 +59,33 @@ func (a *App) Run(ctx context.Context, args []string) int {
 		return int(code)
 	}
 	fmt.Fprintf(a.Err, "Error: %s\n", term.Plain(err.Error()))
-	if refused, ok := errors.AsType[*exited](err); ok {
-		return refused.code
+	if refused, ok := errors.AsType[*command.Exited](err); ok {
+		return refused.Code
 	}
 	return 1
 }
 
-// exitCode ends lxc with the code of a command in an instance, and says nothing.
-type exitCode int
-
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
-// exited is an error that decides the exit code.
-type exited struct {
-	error
-	code int
-}
-
-func (e *exited) Unwrap() error { return e.error }
-
-func (a *App) run(ctx context.Context, args []string) error {
-	a.ctx = ctx
-	args, err := a.expandAlias(args)
+func run(a *command.App, args []string) error {
+	args, err := alias.Expand(a, args)
 	if err != nil {
 		return err
 	}
-	root := a.root(args)
+	root := root(a, args)
 	root.SetArgs(args)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.SetIn(a.In)
-	if err := root.ExecuteContext(ctx); err != nil {
+	if err := root.ExecuteContext(a.Ctx); err != nil {
 		return err
 	}
-	return a.outErr()
+	return a.OutErr()
 }
 
 // Root is the whole command tree.
-func (a *App) Root() *cobra.Command { return a.root(nil) }
+func (a *App) Root() *cobra.Command { return root(a.command(context.Background()), nil) }
 
 // root builds the command tree, as far as args need it.
-func (a *App) root(args []string) *cobra.Command {
+func root(a *command.App, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lxc",
 		Short: "Command line client for LXD",
@@ -85,10 +96,10 @@ Call any of them with --help to learn about it.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Version:           version,
+		Version:           api.Version,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	a.globalFlags(root)
+	declareFlags(a, root)
 	help.Set(root)
 	word := firstWord(args)
 	all := nouns()
@@ -105,23 +116,23 @@ Call any of them with --help to learn about it.`,
 	return root
 }
 
-func (a *App) globalFlags(root *cobra.Command) {
+func declareFlags(a *command.App, root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.BoolVar(&a.flags.debug, "debug", false, "Show all debug messages")
-	f.BoolVar(&a.flags.forceLocal, "force-local", false, "Force using the local unix socket")
+	f.BoolVar(&a.Flags.Debug, "debug", false, "Show all debug messages")
+	f.BoolVar(&a.Flags.ForceLocal, "force-local", false, "Force using the local unix socket")
 	f.BoolP("help", "h", false, "Print help")
-	f.StringVar(&a.flags.project, "project", "", "Override the source project``")
-	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "Don't show progress information")
+	f.StringVar(&a.Flags.Project, "project", "", "Override the source project``")
+	f.BoolVarP(&a.Flags.Quiet, "quiet", "q", false, "Don't show progress information")
 	f.Bool("sub-commands", false, "Use with help or --help to view sub-commands")
-	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "Show all information messages")
+	f.BoolVarP(&a.Flags.Verbose, "verbose", "v", false, "Show all information messages")
 	f.Bool("version", false, "Print version number")
-	_ = root.RegisterFlagCompletionFunc("project", a.completeProjects) // the flag was just declared
+	_ = root.RegisterFlagCompletionFunc("project", a.CompleteProjects) // the flag was just declared
 }
 
 // noun is one entry of the first level of commands.
 type noun struct {
 	names []string
-	build func(*App) *cobra.Command
+	build func(*command.App) *cobra.Command
 }
 
 func (n noun) answers(word string) bool { return slices.Contains(n.names, word) }
@@ -129,46 +140,36 @@ func (n noun) answers(word string) bool { return slices.Contains(n.names, word) 
 // nouns is the first level of commands: names with aliases, and what builds the branch.
 func nouns() []noun {
 	return []noun{
-		{[]string{"alias"}, aliasCommand},
-		{[]string{"config"}, configCommand},
-		{[]string{"console"}, consoleCommand},
-		{[]string{"copy", "cp"}, copyCommand},
-		{[]string{"delete", "rm"}, deleteCommand},
-		{[]string{"exec"}, execCommand},
-		{[]string{"file"}, fileCommand},
-		{[]string{"image"}, imageCommand},
-		{[]string{"info"}, infoCommand},
-		{[]string{"init"}, initCommand},
-		{[]string{"launch"}, launchCommand},
-		{[]string{"list", "ls"}, listCommand},
-		{[]string{"monitor"}, monitorCommand},
-		{[]string{"move", "mv"}, moveCommand},
-		{[]string{"network"}, networkCommand},
-		{[]string{"operation"}, operationCommand},
-		{[]string{"pause", "freeze"}, pauseCommand},
-		{[]string{"profile"}, profileCommand},
-		{[]string{"query"}, queryCommand},
-		{[]string{"rebuild"}, rebuildCommand},
-		{[]string{"remote"}, remoteCommand},
-		{[]string{"rename"}, renameCommand},
-		{[]string{"restart"}, restartCommand},
-		{[]string{"restore"}, restoreCommand},
-		{[]string{"snapshot"}, snapshotCommand},
-		{[]string{"start"}, startCommand},
-		{[]string{"stop"}, stopCommand},
-		{[]string{"storage"}, storageCommand},
-		{[]string{"version"}, versionCommand},
+		{[]string{"alias"}, alias.Command},
+		{[]string{"config"}, config.Command},
+		{[]string{"console"}, instance.Console},
+		{[]string{"copy", "cp"}, instance.Copy},
+		{[]string{"delete", "rm"}, instance.Delete},
+		{[]string{"exec"}, instance.Exec},
+		{[]string{"file"}, file.Command},
+		{[]string{"image"}, image.Command},
+		{[]string{"info"}, instance.Info},
+		{[]string{"init"}, instance.Init},
+		{[]string{"launch"}, instance.Launch},
+		{[]string{"list", "ls"}, instance.List},
+		{[]string{"monitor"}, server.Monitor},
+		{[]string{"move", "mv"}, instance.Move},
+		{[]string{"network"}, network.Command},
+		{[]string{"operation"}, server.Operation},
+		{[]string{"pause", "freeze"}, instance.Pause},
+		{[]string{"profile"}, profile.Command},
+		{[]string{"query"}, server.Query},
+		{[]string{"rebuild"}, instance.Rebuild},
+		{[]string{"remote"}, remote.Command},
+		{[]string{"rename"}, instance.Rename},
+		{[]string{"restart"}, instance.Restart},
+		{[]string{"restore"}, instance.Restore},
+		{[]string{"snapshot"}, instance.Snapshot},
+		{[]string{"start"}, instance.Start},
+		{[]string{"stop"}, instance.Stop},
+		{[]string{"storage"}, storage.Command},
+		{[]string{"version"}, server.Version},
 	}
-}
-
-// fileCommand is the branch of package file.
-func fileCommand(a *App) *cobra.Command {
-	return branch("file", "Manage files in instances", file.Commands(file.Env{
-		In: a.In, Out: a.Out, Err: a.Err, Parse: a.parse, Context: func() context.Context { return a.ctx }, Quiet: func() bool { return a.flags.quiet },
-		Command: func(l file.Leaf) *cobra.Command {
-			return a.leaf(spec{use: l.Use, aliases: l.Aliases, short: l.Short, long: l.Long, example: l.Example, least: l.Least, most: l.Most, run: l.Run})
-		},
-	})...)
 }
 
 // firstWord is the first argument that is neither a global flag nor the value of one.
@@ -183,9 +184,4 @@ func firstWord(args []string) string {
 		}
 	}
 	return ""
-}
-
-// New is an App on the process's own streams.
-func New() *App {
-	return &App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 }

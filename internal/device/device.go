@@ -31,7 +31,12 @@ type Env struct {
 	Running bool
 	// Leaving tells that the device is only to be detached: what could not work any more today is no error then.
 	Leaving bool
+	// IDMap is the user namespace of the instance; none means that it is privileged.
+	IDMap []IDRange
 }
+
+// IDRange maps Size user and group ids from Inside to Host.
+type IDRange struct{ Host, Inside, Size int64 }
 
 // Device is one device of one instance.
 type Device interface {
@@ -49,6 +54,23 @@ type Connector interface {
 	Connect(ctx context.Context, netns *os.File) error
 }
 
+// Starter is a Device that does something while the machine runs, such as a proxy.
+type Starter interface {
+	// Start is called once the machine runs: at the end of its start, after Attach and Connect; when the device is plugged in; and again
+	// by a restarted daemon that finds the machine running, since what a daemon does in its own process ends with it. It is
+	// idempotent. On failure nothing is left. Detach undoes it as well; it may be called in a daemon that has not started anything.
+	Start(ctx context.Context, m Machine) error
+}
+
+// Machine is what a device sees of the machine that it is in.
+type Machine interface {
+	// PID is the number of the machine's first process on the host. It may be another's once the machine has ended.
+	PID() int
+	// Namespace opens a namespace of the first process, named as in /proc/PID/ns: "net", "mnt", "user" and so on. It fails with NotFound
+	// when the machine has ended, and never opens another's.
+	Namespace(kind string) (*os.File, error)
+}
+
 // Grant is what a machine must be given so that the device works in it, and what must be remembered.
 type Grant struct {
 	Mounts []Mount
@@ -58,14 +80,24 @@ type Grant struct {
 	Volatile map[string]string
 }
 
-// Mount is one mount inside the machine.
+// Mount is one mount inside the machine. Where it goes is made if it is missing: a folder, or a file if Source is no folder.
 type Mount struct {
-	// Source is a host path or device.
+	// Source is a file or folder of the host, or the device or other source of a file system.
 	Source string
-	// Target is relative to the machine's root.
-	Target  string
-	FSType  string // "none" for a bind
-	Options []string
+	// Target is a path inside the machine, from its root on.
+	Target string
+	// FSType is that of the file system to mount; "" or "none" shows Source itself, "auto" finds out what is on a device.
+	FSType string
+	// Options are those of the file system, such as "size=1M", and of the mount, such as "nosuid".
+	Options  []string
+	ReadOnly bool
+	// Recursive takes the mounts below Source along.
+	Recursive bool
+	// Shifted shows the owners of the files as those that have the same ids inside. It has no effect in a privileged machine.
+	Shifted bool
+	// Propagation is how mounts below it are shared with the host: "private" (also ""), "shared", "slave", "unbindable", or these with an
+	// "r" before them, for the mounts below as well.
+	Propagation string
 }
 
 // NIC is a network interface of the machine; the Connector that grants it makes it.
@@ -79,7 +111,7 @@ type NIC struct {
 	MTU int
 }
 
-// Node is a device node inside the machine.
+// Node is a device node inside the machine, which may use the device. UID and GID are ids inside.
 type Node struct {
 	Path         string
 	Block        bool

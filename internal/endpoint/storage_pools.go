@@ -74,7 +74,7 @@ func (h storagePools) resources(ctx context.Context, c *rest.Call) (api.Resource
 }
 
 func (h storagePools) volumes(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.StorageVolume], error] {
-	all, err := h.svc.ListVolumes(ctx, c.PathValue("poolName"), c.Project, storage.VolumeType(c.PathValue("type")), c.AllProjects)
+	all, err := h.svc.ListVolumes(ctx, storage.Query{Pool: c.PathValue("poolName"), Project: c.Project, Type: storage.VolumeType(c.PathValue("type")), All: c.AllProjects})
 	return items(all, err, func(v api.StorageVolume) string {
 		return project.URL(v.Project, "storage-pools", v.Pool, "volumes", v.Type, v.Name)
 	})

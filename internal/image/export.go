@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"lxd/internal/errs"
+	"lxd/internal/host/archive"
 	"lxd/internal/store"
 )
 
@@ -60,11 +61,11 @@ func openPart(name, path, fingerprint string) (Part, error) {
 	if err != nil {
 		return Part{}, err
 	}
-	format, err := formatOf(f)
+	format, err := archive.FormatOf(f)
 	if err != nil {
 		return Part{}, errors.Join(err, f.Close())
 	}
-	if format == QCOW2 {
+	if format == archive.QCOW2 {
 		name = diskPart
 	}
 	return Part{name, fingerprint + string(format), f}, nil

@@ -11,6 +11,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/host/archive"
 )
 
 // facts is what an upload turned out to be.
@@ -59,22 +60,22 @@ func (i *inspection) inspectRoot(f *facts, path, name string) error {
 		return err
 	}
 	defer file.Close()
-	format, err := formatOf(file)
+	format, err := archive.FormatOf(file)
 	if err != nil {
 		return errs.Newf(errs.KindOf(err), "the rootfs: %w", err)
 	}
 	f.kind = string(api.InstanceTypeContainer)
 	if name == diskPart {
 		f.kind = string(api.InstanceTypeVirtualMachine)
-		if format != QCOW2 {
+		if format != archive.QCOW2 {
 			return errs.Newf(errs.Invalid, "the disk of a virtual machine must be a qcow2 file, this is %s", format)
 		}
 		return nil
 	}
 	switch format {
-	case QCOW2:
+	case archive.QCOW2:
 		return errs.Newf(errs.Invalid, "the rootfs of a container cannot be a qcow2 disk: send it as %q for a virtual machine", diskPart)
-	case Squashfs:
+	case archive.Squashfs:
 		return checkSquashfs(file)
 	}
 	seen, err := i.walk(path, func(string) bool { return true }, nil)
@@ -93,7 +94,7 @@ type seen struct {
 // walk is the way through one archive.
 type walk struct {
 	*inspection
-	*archive
+	*archive.Reader
 	// keep says which entries will be unpacked.
 	keep func(string) bool
 	// facts is where to put what metadata.yaml says; nil in the second file of a split image.
@@ -103,7 +104,7 @@ type walk struct {
 
 // walk reads a whole archive. keep nil means the entries of an image.
 func (i *inspection) walk(path string, keep func(string) bool, f *facts) (seen, error) {
-	a, err := openArchive(i.ctx, path)
+	a, err := archive.OpenFile(i.ctx, path)
 	if err != nil {
 		return seen{}, err
 	}
@@ -111,13 +112,13 @@ func (i *inspection) walk(path string, keep func(string) bool, f *facts) (seen, 
 	if keep == nil {
 		keep = func(name string) bool { _, ok := wanted(name); return ok }
 	}
-	w := walk{inspection: i, archive: a, keep: keep, facts: f}
+	w := walk{inspection: i, Reader: a, keep: keep, facts: f}
 	last := ""
 	for {
 		h, err := a.Next()
 		if errors.Is(err, io.EOF) {
-			i.before += a.file.at()
-			if err := a.rest(); err != nil {
+			i.before += a.At()
+			if err := a.Rest(); err != nil {
 				return w.seen, i.broken(err, last)
 			}
 			return w.seen, nil
@@ -148,7 +149,7 @@ func (w *walk) entry(h *tar.Header) error {
 			return errs.Newf(errs.Invalid, "archive entry %q links out of the image: %w", h.Name, err)
 		}
 	}
-	w.tell(w.archive)
+	w.tell(w.Reader)
 	return w.look(name, h)
 }
 
@@ -161,7 +162,7 @@ func (w *walk) look(name string, h *tar.Header) (err error) {
 			return errs.Newf(errs.Invalid, "metadata.yaml is not a plain file")
 		}
 		w.seen.metadata = true
-		if w.facts.metadata, err = ParseMetadata(w.archive); err != nil && errs.KindOf(err) == errs.Internal {
+		if w.facts.metadata, err = ParseMetadata(w.Reader); err != nil && errs.KindOf(err) == errs.Internal {
 			return w.broken(err, h.Name)
 		}
 		return err
@@ -185,8 +186,8 @@ func (i *inspection) broken(err error, last string) error {
 }
 
 // tell shows how far the inspection is.
-func (i *inspection) tell(a *archive) {
-	percent := (i.before + a.file.at()) * 100 / max(i.size, 1)
+func (i *inspection) tell(a *archive.Reader) {
+	percent := (i.before + a.At()) * 100 / max(i.size, 1)
 	if i.progress != nil && percent > i.told {
 		i.told = percent
 		i.progress(fmt.Sprintf("Checking: %d%%", min(percent, 100)))

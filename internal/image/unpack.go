@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"lxd/internal/errs"
+	"lxd/internal/host/archive"
 	"lxd/internal/host/fs"
 )
 
@@ -80,7 +81,7 @@ func (u *unpacking) root(path, dest string) error {
 		return err
 	}
 	defer f.Close()
-	format, err := formatOf(f)
+	format, err := archive.FormatOf(f)
 	if err != nil {
 		return err
 	}
@@ -89,9 +90,9 @@ func (u *unpacking) root(path, dest string) error {
 		return err
 	}
 	switch format {
-	case QCOW2:
+	case archive.QCOW2:
 		return errs.Newf(errs.Unsupported, "the image is for virtual machines, which this server does not run yet")
-	case Squashfs:
+	case archive.Squashfs:
 		return unpackSquashfs(u.ctx, path, dest)
 	}
 	if err := os.Mkdir(dest, 0o755); err != nil {
@@ -101,7 +102,7 @@ func (u *unpacking) root(path, dest string) error {
 }
 
 func (u *unpacking) extract(path, dest string, choose func(string) (string, bool)) error {
-	a, err := openArchive(u.ctx, path)
+	a, err := archive.OpenFile(u.ctx, path)
 	if err != nil {
 		return err
 	}
@@ -109,12 +110,12 @@ func (u *unpacking) extract(path, dest string, choose func(string) (string, bool
 	o := fs.Options{Select: choose, Unprivileged: os.Geteuid() != 0}
 	if u.progress != nil {
 		o.Progress = func(int64) {
-			u.progress(fmt.Sprintf("Unpack: %d%%", min((u.before+a.file.at())*100/max(u.size, 1), 100)))
+			u.progress(fmt.Sprintf("Unpack: %d%%", min((u.before+a.At())*100/max(u.size, 1), 100)))
 		}
 	}
 	if _, err := fs.Extract(u.ctx, a.Reader, dest, o); err != nil {
 		return err
 	}
-	u.before += a.file.at()
+	u.before += a.At()
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -110,7 +112,7 @@ func (s *Service) buildOne(ctx context.Context, v view, name string, env device.
 	if err != nil {
 		return nil, err
 	}
-	env.Project, env.Instance, env.Name, env.InstanceConfig = v.Project, v.Name, name, v.config
+	env.Project, env.Instance, env.Name, env.InstanceConfig, env.IDMap = v.Project, v.Name, name, v.config, s.idmap(v)
 	return k.New(ctx, env, v.devices[name])
 }
 
@@ -147,6 +149,48 @@ func joined(all []error) error {
 	return errs.As(errs.Invalid, errors.New(strings.Join(text, "; ")))
 }
 
+// seen is a running machine as its devices see it.
+type seen struct{ m machine.Machine }
+
+// PID implements device.Machine.
+func (s seen) PID() int { return s.m.Handle().PID }
+
+// Namespace implements device.Machine.
+func (s seen) Namespace(kind string) (*os.File, error) {
+	n, ok := s.m.(machine.Namespacer)
+	if !ok {
+		return nil, errs.Newf(errs.Unsupported, "the namespaces of an instance of this type cannot be entered")
+	}
+	return n.Namespace(kind)
+}
+
+// startAll starts what devices do while the machine runs. When one fails, whoever detaches them takes the others back.
+func startAll(ctx context.Context, devices []named, m machine.Machine) error {
+	for _, d := range devices {
+		if c, ok := d.Device.(device.Starter); ok {
+			if err := c.Start(ctx, seen{m}); err != nil {
+				return fmt.Errorf("device %q: %w", d.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// startAgain starts what the devices of a machine do that went on running while the daemon did not. One that cannot go on is no reason
+// to give up the machine.
+func (s *Service) startAgain(ctx context.Context, v view, m machine.Machine) {
+	as := v.attached()
+	for _, name := range slices.Sorted(maps.Keys(as.devices)) {
+		d, err := s.buildOne(ctx, as, name, device.Env{Running: true})
+		if err == nil {
+			err = startAll(ctx, []named{{name, d}}, m)
+		}
+		if err != nil {
+			slog.Warn("A device of a running instance does not work any more: remove it and add it again", "instance", v.key(), "device", name, "err", err)
+		}
+	}
+}
+
 // replug makes the NICs of a running machine those that its configuration asks for now; one that does not run needs nothing.
 func (s *Service) replug(ctx context.Context, key string) error {
 	r := s.live.get(key)
@@ -166,14 +210,13 @@ func (s *Service) replug(ctx context.Context, key string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	plugger, ok := r.m.(machine.Plugger)
-	if !ok {
+	if _, ok := r.m.(machine.Plugger); !ok {
 		return errs.Newf(errs.Unsupported, "devices %q cannot be changed while an instance of this type runs: stop it first", names)
 	}
 	set := map[string]string{}
 	var failed error
 	for _, name := range names {
-		if err := s.replugOne(ctx, v, &run, name, plugger); err != nil {
+		if err := s.replugOne(ctx, v, &run, name, r.m); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("device %q: %w", name, err))
 		}
 	}
@@ -192,7 +235,7 @@ func (s *Service) replug(ctx context.Context, key string) error {
 }
 
 // replugOne takes a NIC away and puts the one in its place that is wanted now; run is kept in step with what is there.
-func (s *Service) replugOne(ctx context.Context, v view, run *Run, name string, plugger machine.Plugger) error {
+func (s *Service) replugOne(ctx context.Context, v view, run *Run, name string, m machine.Machine) error {
 	before := v.withVolatile(run.Volatile)
 	if cfg, ok := run.Devices[name]; ok {
 		before.devices = Devices{name: cfg}
@@ -218,9 +261,12 @@ func (s *Service) replugOne(ctx context.Context, v view, run *Run, name string, 
 		return err
 	}
 	if c, ok := d.(device.Connector); ok {
-		if err := plugger.Plug(ctx, c.Connect); err != nil {
+		if err := m.(machine.Plugger).Plug(ctx, c.Connect); err != nil {
 			return errors.Join(err, d.Detach(context.WithoutCancel(ctx)))
 		}
+	}
+	if err := startAll(ctx, []named{{name, d}}, m); err != nil {
+		return errors.Join(err, d.Detach(context.WithoutCancel(ctx)))
 	}
 	run.Devices[name] = v.devices[name]
 	for k, val := range g.Volatile {

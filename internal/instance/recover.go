@@ -259,6 +259,9 @@ func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 			return err
 		}
 	}
+	if !r.over() {
+		s.startAgain(ctx, v, m)
+	}
 	s.watch(r)
 	return nil
 }

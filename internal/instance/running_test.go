@@ -70,6 +70,36 @@ func TestCPUsAreSpread(t *testing.T) {
 	}
 }
 
+// What a device does in the daemon's own process begins anew with each daemon.
+func TestDevicesServe(t *testing.T) {
+	w := newWorld(t)
+	post := request("c1")
+	post.Start = true
+	if err := w.create(t, post); err != nil {
+		t.Fatal(err)
+	}
+	serves := func() bool {
+		w.host.mu.Lock()
+		defer w.host.mu.Unlock()
+		pid := w.host.serving["default_c1_eth0"]
+		return pid != 0 && pid == w.host.machines["default_c1"].handle.PID
+	}
+	if !serves() {
+		t.Fatal("not at the start")
+	}
+	w.host.mu.Lock()
+	clear(w.host.serving)
+	w.host.mu.Unlock()
+	w.daemon(t)
+	if err := w.svc.Boot(t.Context()); err != nil || !serves() {
+		t.Fatal("not after a restart of the daemon", err)
+	}
+	w.failing(t, "serve")
+	if err := w.state(t, "c1", "restart", 0); err == nil || len(w.host.left()) != 1 {
+		t.Fatal("a device that does not serve:", err, w.host.left())
+	}
+}
+
 func TestNetworkPorts(t *testing.T) {
 	w := newWorld(t)
 	post := request("c1")

@@ -10,11 +10,11 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/event"
-	"lxd/internal/instance/naming"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/schema"
+	"lxd/internal/storage/snapshot"
 	"lxd/internal/store"
 )
 
@@ -192,11 +192,11 @@ func (t *taking) admit(tx store.Tx, instance string) (err error) {
 		for _, s := range Snapshots.AllRev(tx, instance+"/") {
 			taken = append(taken, s.Name)
 		}
-		if t.snap.Name, err = naming.Snapshot(Keys.Get(t.v.config, "snapshots.pattern"), taken, t.snap.TakenAt); err != nil {
+		if t.snap.Name, err = snapshot.Name(Keys.Get(t.v.config, "snapshots.pattern"), taken, t.snap.TakenAt); err != nil {
 			return err
 		}
 	}
-	if err := naming.CheckSnapshot(t.snap.Name); err != nil {
+	if err := snapshot.CheckName(t.snap.Name); err != nil {
 		return err
 	}
 	t.snap.Instance = t.v.Record
@@ -340,15 +340,15 @@ func (s *Service) UpdateSnapshot(ctx context.Context, proj, name, snapshot strin
 }
 
 // RenameSnapshot returns the work that gives a snapshot a new name.
-func (s *Service) RenameSnapshot(ctx context.Context, proj, name, snapshot string, post api.InstanceSnapshotPost) (op.Spec, error) {
-	snap, err := s.snapshot(ctx, proj, name, snapshot)
+func (s *Service) RenameSnapshot(ctx context.Context, proj, name, old string, post api.InstanceSnapshotPost) (op.Spec, error) {
+	snap, err := s.snapshot(ctx, proj, name, old)
 	if err != nil {
 		return op.Spec{}, err
 	}
 	if post.Migration || post.Target != nil {
 		return op.Spec{}, errs.Newf(errs.Unsupported, "moving snapshots to another server is not supported yet by this server")
 	}
-	if err := naming.CheckSnapshot(post.Name); err != nil {
+	if err := snapshot.CheckName(post.Name); err != nil {
 		return op.Spec{}, err
 	}
 	to := snap
@@ -357,9 +357,9 @@ func (s *Service) RenameSnapshot(ctx context.Context, proj, name, snapshot strin
 		return op.Spec{}, errs.Newf(errs.Conflict, "snapshot %q of instance %q already exists: choose another name", to.Name, name)
 	}
 	o := snapshotSpec("instance-snapshot-rename", api.OperationRenamingSnapshot, snap)
-	o.Args = snapshotTarget{Project: proj, Name: name, Snapshot: snapshot, To: to.Name}
+	o.Args = snapshotTarget{Project: proj, Name: name, Snapshot: old, To: to.Name}
 	o.Run = func(ctx context.Context, t *op.Task) error {
-		if _, err := s.snapshot(ctx, proj, name, snapshot); err != nil {
+		if _, err := s.snapshot(ctx, proj, name, old); err != nil {
 			return err
 		}
 		done := false

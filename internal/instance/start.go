@@ -51,6 +51,7 @@ func (s *Service) start(ctx context.Context, t *op.Task, key, action string) (er
 		{"mount", l.mount, l.unmount},
 		{"devices", l.attach, l.detach},
 		{"machine", l.run, l.kill},
+		{"serve", l.serve, nil},
 		{"remember", l.remember, nil},
 	} {
 		if err := t.Step(ctx, step.name, step.do, step.back); err != nil {
@@ -169,6 +170,9 @@ func (l *launch) connect(ctx context.Context, netns *os.File) error {
 	}
 	return nil
 }
+
+// serve starts what devices do while the machine runs; detach takes it back.
+func (l *launch) serve(ctx context.Context) error { return startAll(ctx, l.devices, l.m) }
 
 func (l *launch) kill(ctx context.Context) error {
 	return errors.Join(l.m.Kill(ctx), l.s.d.Machine.Reap(ctx, l.v.ID(), l.s.runDir(l.v.Record)))

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"lxd/api"
-	"lxd/internal/instance/config"
 	"lxd/internal/op"
 	"lxd/internal/schema"
+	"lxd/internal/storage/snapshot"
 	"lxd/internal/store"
 )
 
@@ -85,7 +85,7 @@ func (s *Service) takings(tx store.Tx, minute time.Time) (work []op.Spec, err er
 // scheduled tells whether a snapshot of an instance is due.
 func (s *Service) scheduled(v view, minute time.Time) bool {
 	schedule := v.config["snapshots.schedule"]
-	if schedule == "" || !config.Due(schedule, minute) {
+	if schedule == "" || !snapshot.Due(schedule, minute) {
 		return false
 	}
 	return s.status(v.key()) != api.StatusStopped || schema.IsTrue(v.config["snapshots.schedule.stopped"])

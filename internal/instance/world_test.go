@@ -36,7 +36,9 @@ type host struct {
 	volumes  map[string]bool
 	mounts   map[string]bool
 	links    map[string]bool
-	resized  int64
+	// serving is the links that do something, by the machines that they do it in.
+	serving map[string]int
+	resized int64
 	// fail makes the effect of that name fail.
 	fail map[string]error
 	// slow makes starts take time, so that races show.
@@ -46,7 +48,7 @@ type host struct {
 }
 
 func newHost() *host {
-	return &host{machines: map[string]*fakeMachine{}, volumes: map[string]bool{}, mounts: map[string]bool{}, links: map[string]bool{}, fail: map[string]error{}}
+	return &host{machines: map[string]*fakeMachine{}, volumes: map[string]bool{}, mounts: map[string]bool{}, links: map[string]bool{}, serving: map[string]int{}, fail: map[string]error{}}
 }
 
 // do makes one effect unless it is to fail.
@@ -77,6 +79,11 @@ func (h *host) left() (all []string) {
 	for kind, set := range map[string]map[string]bool{"volume ": h.volumes, "mount ": h.mounts, "link ": h.links} {
 		for name := range set {
 			all = append(all, kind+name)
+		}
+	}
+	for name := range h.serving {
+		if !h.links[name] {
+			all = append(all, "stray "+name)
 		}
 	}
 	slices.Sort(all)
@@ -407,8 +414,15 @@ func (n nic) Connect(context.Context, *os.File) error {
 	return n.h.do("connect", func() { n.h.links[n.name()] = true })
 }
 
+func (n nic) Start(_ context.Context, m device.Machine) error {
+	return n.h.do("serve", func() { n.h.serving[n.name()] = m.PID() })
+}
+
 func (n nic) Detach(context.Context) error {
-	return n.h.do("detach", func() { delete(n.h.links, n.name()) })
+	return n.h.do("detach", func() {
+		delete(n.h.links, n.name())
+		delete(n.h.serving, n.name())
+	})
 }
 
 // images has one image.

@@ -20,7 +20,7 @@ type Plan struct {
 	Name string
 	// RunDir is a folder of root's for the driver's sockets and generated files; it may be empty or hold leftovers. Others must be
 	// able to pass through the folders on the way to it (0711), since a container's root is nobody on the host; those on the way to
-	// Root and to the sources of Mounts as well.
+	// Root as well.
 	RunDir string
 	// LogDir takes the driver's logs: lxc.log, console.log.
 	LogDir string
@@ -58,10 +58,9 @@ type (
 	NIC = device.NIC
 	// Node is a device node inside the machine.
 	Node = device.Node
+	// IDRange maps user and group ids.
+	IDRange = device.IDRange
 )
-
-// IDRange maps Size user and group ids from Inside to Host.
-type IDRange struct{ Host, Inside, Size int64 }
 
 // Limits are resource limits; zero values mean none.
 type Limits struct {
@@ -219,6 +218,26 @@ type Plugger interface {
 	// Plug calls connect with the network namespace of the machine, and returns its error. It fails with NotFound when the machine
 	// has ended.
 	Plug(ctx context.Context, connect Connect) error
+}
+
+// Namespacer is a Machine whose namespaces can be entered.
+type Namespacer interface {
+	// Namespace opens a namespace of the first process, named as in /proc/PID/ns. It fails with NotFound when the machine has ended.
+	Namespace(kind string) (*os.File, error)
+}
+
+// Mounter is a Machine that can be given mounts and device nodes, and lose them, while it runs. What its guest does meanwhile to the
+// places where they go leads nowhere else than into the machine's own file systems, and to nothing that the guest could not reach.
+type Mounter interface {
+	// Mount adds a mount. On failure nothing is left. It fails with NotFound when the machine has ended.
+	Mount(ctx context.Context, m Mount) error
+	// Unmount takes away what Mount, or the start, has added. One that is not there any more, since the guest took it away or the machine
+	// has ended, is no error.
+	Unmount(ctx context.Context, m Mount) error
+	// AddNode makes a device node and allows its use; it replaces an earlier one at the same path. On failure nothing is left.
+	AddNode(ctx context.Context, n Node) error
+	// RemoveNode undoes AddNode, or what the start has made. One that is not there is no error.
+	RemoveNode(ctx context.Context, n Node) error
 }
 
 // Console is a Machine with a text console.

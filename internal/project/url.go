@@ -41,6 +41,8 @@ func address(r store.Ref) string {
 	switch {
 	case r.Collection == "storage_volume" && len(parts) == 4:
 		return URL(parts[2], "storage-pools", parts[0], "volumes", parts[1], parts[3])
+	case r.Collection == "storage_volume_snapshot" && len(parts) == 5:
+		return URL(parts[2], "storage-pools", parts[0], "volumes", parts[1], parts[3], "snapshots", parts[4])
 	case nouns[r.Collection] != "" && len(parts) == 2:
 		return URL(parts[0], nouns[r.Collection], parts[1])
 	case r.Collection == Collection.Name:

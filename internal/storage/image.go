@@ -76,7 +76,7 @@ func (s *Service) unpack(ctx context.Context, pool, fingerprint string, show fun
 	if err != nil && !errs.Is(err, errs.Conflict) { // one that is there already is whole
 		return err
 	}
-	r := VolumeRecord{Pool: pool, Type: ImageVolume, Project: project.Default, Name: fingerprint, ContentType: "filesystem",
+	r := VolumeRecord{Pool: pool, Type: ImageVolume, Project: project.Default, Name: fingerprint, ContentType: "filesystem", Config: WithUUID(nil),
 		Location: s.d.Location, CreatedAt: s.d.Now()}
 	err = s.d.Store.Update(ctx, func(tx store.Tx) error { return s.insertImage(tx, r) })
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *Service) insertImage(tx store.Tx, r VolumeRecord) error {
 			return errs.Newf(errs.NotFound, "image %s was deleted while it was unpacked", r.Name)
 		}
 	}
-	return insertVolume(tx, r)
+	return InsertVolume(tx, r)
 }
 
 // DeleteImage removes the image's volume from all pools. What was cloned from it is not harmed.

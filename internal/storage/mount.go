@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"lxd/internal/errs"
-	"lxd/internal/project"
 	"lxd/internal/schema"
 	"lxd/internal/store"
 )
@@ -109,21 +108,11 @@ func customKey(pool string, v Volume) string {
 func (s *Service) findCustom(ctx context.Context, proj, pool, name string) (v Volume, unmapped bool, err error) {
 	name, snapshot, _ := strings.Cut(name, "/")
 	err = s.d.Store.View(ctx, func(tx store.Tx) error {
-		owner, err := project.Owner(tx, proj, project.Volumes)
+		r, err := FindVolume(tx, pool, proj, CustomVolume, name)
 		if err != nil {
 			return err
 		}
-		if _, err := Pools.Get(tx, pool); err != nil {
-			return err
-		}
-		r, err := Volumes.Get(tx, volumeKey(pool, CustomVolume, owner, name))
-		if errs.Is(err, errs.NotFound) {
-			return errs.Newf(errs.NotFound, "storage volume %q of type \"custom\" not found in storage pool %q", name, pool)
-		}
-		if err != nil {
-			return err
-		}
-		v = Volume{Type: CustomVolume, Project: owner, Name: name, Config: r.Config, Snapshot: snapshot}
+		v = Volume{Type: CustomVolume, Project: r.Project, Name: name, Config: r.Config, Snapshot: snapshot}
 		unmapped = schema.IsTrue(r.Config["security.unmapped"])
 		return nil
 	})

@@ -109,6 +109,11 @@ func (s *Service) UpdatePool(ctx context.Context, name string, put api.StoragePo
 
 // DeletePool removes a pool that nothing but cached images is in.
 func (s *Service) DeletePool(ctx context.Context, name string) error {
+	gate := s.gate(name)
+	if !gate.TryLock() {
+		return errs.Newf(errs.Invalid, "storage pool %q is in use: a volume is being made in it", name)
+	}
+	defer gate.Unlock()
 	var r PoolRecord
 	err := s.d.Store.Update(ctx, func(tx store.Tx) (err error) {
 		if r, err = Pools.Get(tx, name); err != nil {
@@ -135,7 +140,7 @@ func unused(tx store.Tx, pool string) error {
 		if err != nil {
 			return err
 		}
-		images[r.usedBy()[0]] = true
+		images[r.owner()[0]] = true
 	}
 	for _, u := range users(tx, pool) {
 		if !images[u] {

@@ -3,6 +3,8 @@ package storage
 import (
 	"cmp"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"lxd/api"
@@ -56,6 +58,51 @@ var Volumes = store.Collection[VolumeRecord]{
 	},
 }
 
+// SnapshotRecord is a snapshot of a custom volume as stored.
+type SnapshotRecord struct {
+	Pool        string            `json:"pool"`
+	Project     string            `json:"project"`
+	Volume      string            `json:"volume"`
+	Name        string            `json:"name"`
+	Description string            `json:"description,omitempty"`
+	ContentType string            `json:"content_type"`
+	Config      map[string]string `json:"config,omitempty"`
+	CreatedAt   time.Time         `json:"created_at"`
+	// ExpiresAt is when it is deleted; the zero time is never.
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Snapshots is where the snapshots of custom volumes live.
+var Snapshots = store.Collection[SnapshotRecord]{
+	Name: "storage_volume_snapshot",
+	Key:  func(r SnapshotRecord) string { return r.VolumeKey() + "/" + r.Name },
+	Refs: func(r SnapshotRecord) []store.Ref {
+		return []store.Ref{{Collection: Pools.Name, Key: r.Pool}, {Collection: Volumes.Name, Key: r.VolumeKey()}}
+	},
+}
+
+// VolumeKey is the key of the volume's record.
+func (r SnapshotRecord) VolumeKey() string {
+	return volumeKey(r.Pool, CustomVolume, r.Project, r.Volume)
+}
+
+// URL is the snapshot's address.
+func (r SnapshotRecord) URL() string {
+	return project.URL(r.Project, "storage-pools", r.Pool, "volumes", string(CustomVolume), r.Volume, "snapshots", r.Name)
+}
+
+// SnapshotsOf are the snapshots of the volume of that key, the oldest first.
+func SnapshotsOf(tx store.Tx, key string) (all []SnapshotRecord) {
+	for _, s := range Snapshots.AllRev(tx, key+"/") {
+		all = append(all, s)
+	}
+	slices.SortStableFunc(all, func(a, b SnapshotRecord) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return all
+}
+
+// CustomKey is the key of a custom volume's record.
+func CustomKey(pool, proj, name string) string { return volumeKey(pool, CustomVolume, proj, name) }
+
 func volumeKey(pool string, t VolumeType, proj, name string) string {
 	return pool + "/" + string(t) + "/" + proj + "/" + name
 }
@@ -88,17 +135,43 @@ func (r PoolRecord) ETag() any {
 }
 
 // API is the record as clients see it.
-func (r VolumeRecord) API() api.StorageVolume {
+func (r VolumeRecord) API(tx store.Tx) api.StorageVolume {
+	v := r.plain()
+	v.UsedBy = r.usedBy(tx)
+	return v
+}
+
+// asVolume is the snapshot as lists of volumes show it.
+func (r SnapshotRecord) asVolume(location string) api.StorageVolume {
+	return VolumeRecord{Pool: r.Pool, Type: CustomVolume, Project: r.Project, Name: r.Volume + "/" + r.Name, Description: r.Description,
+		ContentType: r.ContentType, Config: r.Config, Location: location, CreatedAt: r.CreatedAt}.plain()
+}
+
+// plain is the record as clients see it but for what uses it.
+func (r VolumeRecord) plain() api.StorageVolume {
 	v := api.StorageVolume{Name: r.Name, Description: r.Description, Type: string(r.Type), Pool: r.Pool, ContentType: r.ContentType,
-		Project: r.Project, Location: r.Location, CreatedAt: r.CreatedAt, Config: maps.Clone(r.Config), UsedBy: r.usedBy()}
+		Project: r.Project, Location: r.Location, CreatedAt: r.CreatedAt, Config: maps.Clone(r.Config), UsedBy: []string{}}
 	if v.Config == nil {
 		v.Config = map[string]string{}
 	}
 	return v
 }
 
-// usedBy is the instance or image that the volume belongs to.
-func (r VolumeRecord) usedBy() []string {
+// usedBy is the instance or image that the volume belongs to, or what shows a custom one.
+func (r VolumeRecord) usedBy(tx store.Tx) []string {
+	if r.Type == CustomVolume {
+		return project.UsedBy(Users(tx, Volumes.Key(r)))
+	}
+	return r.owner()
+}
+
+// Users are the instances and profiles that refer to the volume of that key.
+func Users(tx store.Tx, key string) []store.Ref {
+	return slices.DeleteFunc(Volumes.UsedBy(tx, key), func(u store.Ref) bool { return strings.HasPrefix(u.Collection, Volumes.Name) })
+}
+
+// owner is the instance or image that the volume belongs to.
+func (r VolumeRecord) owner() []string {
 	switch r.Type {
 	case ContainerVolume, VMVolume:
 		return []string{project.URL(r.Project, "instances", r.Name)}
@@ -110,7 +183,7 @@ func (r VolumeRecord) usedBy() []string {
 
 // ETag is the part of the record that If-Match guards.
 func (r VolumeRecord) ETag() any {
-	v := r.API()
+	v := r.plain()
 	return []any{v.Name, v.Type, v.Config}
 }
 
@@ -128,9 +201,9 @@ func users(tx store.Tx, pool string) []string {
 		case err != nil:
 		case v.Type == CustomVolume:
 			refs = append(refs, r)
-		case !seen[v.usedBy()[0]]:
-			seen[v.usedBy()[0]] = true
-			out = append(out, v.usedBy()[0])
+		case !seen[v.owner()[0]]:
+			seen[v.owner()[0]] = true
+			out = append(out, v.owner()[0])
 		}
 	}
 	for _, u := range project.UsedBy(refs) {

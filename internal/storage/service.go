@@ -13,6 +13,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/schema"
 	"lxd/internal/store"
 )
 
@@ -41,6 +42,8 @@ type Service struct {
 
 	mu   sync.RWMutex
 	open map[string]*openPool
+	// gates are held by those who make a volume before its record, so that the pool stays meanwhile.
+	gates map[string]*sync.RWMutex
 }
 
 // openPool is a pool that was opened, or why it could not be.
@@ -55,7 +58,7 @@ func New(d Deps) *Service {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	return &Service{d: d, open: map[string]*openPool{}}
+	return &Service{d: d, open: map[string]*openPool{}, gates: map[string]*sync.RWMutex{}}
 }
 
 // Start opens all pools. What a crash left half made or half deleted is removed. A pool for which that does not work is no error but is
@@ -182,6 +185,42 @@ func (s *Service) pool(ctx context.Context, name string) (Pool, error) {
 		return nil, errs.Newf(errs.Unavailable, "storage pool %q is being made or deleted: try again later", name)
 	}
 	return nil, errs.Newf(errs.Unavailable, "storage pool %q could not be opened: %w", name, o.err)
+}
+
+// gate is the lock that keeps a pool from being deleted.
+func (s *Service) gate(pool string) *sync.RWMutex {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gates[pool] == nil {
+		s.gates[pool] = &sync.RWMutex{}
+	}
+	return s.gates[pool]
+}
+
+// With calls fn with an open pool, which is not deleted meanwhile. It fails with NotFound if there is none of that name, and with Unavailable
+// if it could not be opened.
+func (s *Service) With(ctx context.Context, pool string, fn func(Pool) error) error {
+	gate := s.gate(pool)
+	gate.RLock()
+	defer gate.RUnlock()
+	p, err := s.pool(ctx, pool)
+	if err != nil {
+		return err
+	}
+	return fn(p)
+}
+
+// VolumeKeys are the configuration keys that volumes of a pool have.
+func (s *Service) VolumeKeys(tx store.Tx, pool string) (*schema.Schema, error) {
+	r, err := Pools.Get(tx, pool)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.driver(r.Driver)
+	if err != nil {
+		return nil, err
+	}
+	return d.VolumeKeys(), nil
 }
 
 // status is what clients are told of a pool.

@@ -262,7 +262,7 @@ func TestPoolAfterCrash(t *testing.T) {
 	must(t, os.RemoveAll(filepath.Join(w.dir, "fine")))
 	w.driver.Driver = mem.New("dir") // all volumes are lost
 	w.restart(t)
-	if vols, _ := w.svc.ListVolumes(t.Context(), "fine", "default", "", true); len(vols) != 0 {
+	if vols, _ := w.svc.ListVolumes(t.Context(), storage.Query{Pool: "fine", Project: "default", All: true}); len(vols) != 0 {
 		t.Errorf("a record without an image is left: %v", vols)
 	}
 	must(t, w.svc.EnsureImage(t.Context(), nil, "fine", "fp"))
@@ -303,7 +303,7 @@ func TestVolumes(t *testing.T) {
 		{"default", storage.ImageVolume, false, "image/fp"},
 		{"shared", storage.CustomVolume, false, ""},
 	} {
-		vols, err := w.svc.ListVolumes(t.Context(), "p", c.project, c.typ, c.all)
+		vols, err := w.svc.ListVolumes(t.Context(), storage.Query{Pool: "p", Project: c.project, Type: c.typ, All: c.all})
 		must(t, err)
 		var names []string
 		for _, v := range vols {
@@ -313,7 +313,7 @@ func TestVolumes(t *testing.T) {
 			t.Errorf("%s %s: %s, want %s", c.project, c.typ, got, c.want)
 		}
 	}
-	_, err = w.svc.ListVolumes(t.Context(), "p", "default", "odd", false)
+	_, err = w.svc.ListVolumes(t.Context(), storage.Query{Pool: "p", Project: "default", Type: "odd"})
 	wants(t, err, errs.Invalid, "odd")
 	v, etag, err := w.svc.GetVolume(t.Context(), "p", "other", storage.ContainerVolume, "a")
 	if err != nil || v.ContentType != "filesystem" || v.UsedBy[0] != "/1.0/instances/a?project=other" || v.Location != "none" || etag == nil {
@@ -384,7 +384,7 @@ func TestImageDeletedWhileItIsUnpacked(t *testing.T) {
 		t.Error(err)
 	}
 	w.gone = false
-	if vols, err := w.svc.ListVolumes(t.Context(), "p", "default", "", true); len(vols) > 0 || err != nil {
+	if vols, err := w.svc.ListVolumes(t.Context(), storage.Query{Pool: "p", Project: "default", All: true}); len(vols) > 0 || err != nil {
 		t.Error(vols, err)
 	}
 	must(t, w.svc.EnsureImage(t.Context(), nil, "p", "fp"))
@@ -431,7 +431,7 @@ func TestFailedUnpackIsToldToAll(t *testing.T) {
 		return errs.Newf(errs.Invalid, "archive is damaged")
 	}
 	wants(t, w.svc.CreateFromImage(t.Context(), "p", instance("c1"), "fp"), errs.Invalid, "damaged")
-	if vols, _ := w.svc.ListVolumes(t.Context(), "p", "default", "", true); len(vols) != 0 {
+	if vols, _ := w.svc.ListVolumes(t.Context(), storage.Query{Pool: "p", Project: "default", All: true}); len(vols) != 0 {
 		t.Errorf("left: %v", vols)
 	}
 	w.unpack = nil

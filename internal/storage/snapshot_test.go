@@ -26,7 +26,7 @@ func (w *world) text(t *testing.T, v storage.Volume, set string) string {
 
 func (w *world) names(t *testing.T) (names []string) {
 	t.Helper()
-	all, err := w.svc.ListVolumes(t.Context(), "tank", "default", "", false)
+	all, err := w.svc.ListVolumes(t.Context(), storage.Query{Pool: "tank", Project: "default"})
 	must(t, err)
 	for _, v := range all {
 		names = append(names, v.Name)

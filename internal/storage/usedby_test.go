@@ -65,7 +65,7 @@ func TestVolumesAreSeenByProject(t *testing.T) {
 		must(t, w.svc.CreateEmpty(t.Context(), "p", v))
 	}
 	for proj, want := range map[string][]string{"default": {"mine"}, "other": {"theirs"}, "shared": {"c", "mine"}} {
-		vols, err := w.svc.ListVolumes(t.Context(), "p", proj, "", false)
+		vols, err := w.svc.ListVolumes(t.Context(), storage.Query{Pool: "p", Project: proj})
 		must(t, err)
 		var got []string
 		for _, v := range vols {
@@ -75,6 +75,6 @@ func TestVolumesAreSeenByProject(t *testing.T) {
 			t.Errorf("project %s sees %q, want %q", proj, got, want)
 		}
 	}
-	_, err := w.svc.ListVolumes(t.Context(), "p", "nowhere", "", false)
+	_, err := w.svc.ListVolumes(t.Context(), storage.Query{Pool: "p", Project: "nowhere"})
 	wants(t, err, errs.NotFound, "nowhere")
 }

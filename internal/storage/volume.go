@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/op"
 	"lxd/internal/project"
 	"lxd/internal/store"
 )
@@ -66,8 +68,8 @@ func (s *Service) make(ctx context.Context, pool string, v Volume, effect func(P
 		return err
 	}
 	r := VolumeRecord{Pool: pool, Type: v.Type, Project: cmp.Or(v.Project, project.Default), Name: v.Name, ContentType: "filesystem",
-		Config: v.Config, Location: s.d.Location, CreatedAt: s.d.Now()}
-	if err := s.d.Store.Update(ctx, func(tx store.Tx) error { return insertVolume(tx, r) }); err != nil {
+		Config: WithUUID(v.Config), Location: s.d.Location, CreatedAt: s.d.Now()}
+	if err := s.d.Store.Update(ctx, func(tx store.Tx) error { return InsertVolume(tx, r) }); err != nil {
 		return err
 	}
 	err = effect(p)
@@ -77,8 +79,18 @@ func (s *Service) make(ctx context.Context, pool string, v Volume, effect func(P
 	return errors.Join(err, s.forget(context.WithoutCancel(ctx), r))
 }
 
-// insertVolume writes a volume's record unless its pool is on its way out.
-func insertVolume(tx store.Tx, r VolumeRecord) error {
+// WithUUID is a copy of a configuration with a UUID of its own, which no other volume or snapshot has.
+func WithUUID(cfg map[string]string) map[string]string {
+	out := maps.Clone(cfg)
+	if out == nil {
+		out = map[string]string{}
+	}
+	out["volatile.uuid"] = op.NewUUID()
+	return out
+}
+
+// InsertVolume writes a volume's record unless its pool is on its way out.
+func InsertVolume(tx store.Tx, r VolumeRecord) error {
 	p, err := Pools.Get(tx, r.Pool)
 	if err != nil {
 		return err
@@ -155,35 +167,71 @@ func (s *Service) Resize(ctx context.Context, pool string, v Volume, bytes int64
 // order is how lists sort the types.
 var order = []VolumeType{ContainerVolume, ImageVolume, CustomVolume, VMVolume}
 
-// ListVolumes is a pool's volumes that a project sees, by type and name; typ "" is all types, all is all projects.
-func (s *Service) ListVolumes(ctx context.Context, pool, proj string, typ VolumeType, all bool) (out []api.StorageVolume, err error) {
-	if typ != "" && !slices.Contains(order, typ) {
-		return nil, errs.Newf(errs.Invalid, "storage volume type %q is unknown: it is container, virtual-machine, image or custom", typ)
+// Query says which volumes a list shows.
+type Query struct {
+	// Pool "" is all pools, Type "" all types.
+	Pool    string
+	Project string
+	Type    VolumeType
+	// All shows those of all projects.
+	All bool
+}
+
+// ListVolumes is the volumes and snapshots of custom volumes that a project sees, by type, name and pool.
+func (s *Service) ListVolumes(ctx context.Context, q Query) (out []api.StorageVolume, err error) {
+	if err := checkType(q.Type); err != nil {
+		return nil, err
 	}
 	err = s.d.Store.View(ctx, func(tx store.Tx) error {
-		out = nil
-		if _, err := Pools.Get(tx, pool); err != nil {
-			return err
-		}
-		owner, err := project.Owner(tx, proj, project.Volumes)
-		if err != nil {
-			return err
-		}
-		for r, err := range Volumes.All(tx, pool+"/") {
-			if err != nil {
-				return err
-			}
-			if (typ == "" || typ == r.Type) && (all || seen(r, proj, owner)) {
-				out = append(out, r.API())
-			}
-		}
-		return nil
+		out, err = s.list(tx, q)
+		return err
 	})
 	slices.SortFunc(out, func(a, b api.StorageVolume) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, VolumeType(a.Type)), slices.Index(order, VolumeType(b.Type))),
-			cmp.Compare(a.Name, b.Name), cmp.Compare(a.Project, b.Project))
+			cmp.Compare(a.Name, b.Name), cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Project, b.Project))
 	})
 	return out, err
+}
+
+func checkType(t VolumeType) error {
+	if t != "" && !slices.Contains(order, t) {
+		return errs.Newf(errs.Invalid, "storage volume type %q is unknown: it is container, virtual-machine, image or custom", t)
+	}
+	return nil
+}
+
+func (s *Service) list(tx store.Tx, q Query) (out []api.StorageVolume, err error) {
+	prefix := ""
+	if q.Pool != "" {
+		if _, err := Pools.Get(tx, q.Pool); err != nil {
+			return nil, err
+		}
+		prefix = q.Pool + "/"
+	}
+	owner, err := project.Owner(tx, q.Project, project.Volumes)
+	if err != nil {
+		return nil, err
+	}
+	for r, err := range Volumes.All(tx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		if (q.Type == "" || q.Type == r.Type) && (q.All || seen(r, q.Project, owner)) {
+			out = append(out, r.API(tx))
+		}
+	}
+	if q.Type != "" && q.Type != CustomVolume {
+		return out, nil
+	}
+	for r, err := range Snapshots.All(tx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		if q.All || r.Project == owner {
+			out = append(out, r.asVolume(s.d.Location))
+		}
+	}
+	return out, nil
 }
 
 // seen tells whether a project sees a volume; owner is the one whose custom volumes it has.
@@ -196,14 +244,34 @@ func seen(r VolumeRecord, proj, owner string) bool {
 
 // GetVolume is one volume, with what If-Match guards.
 func (s *Service) GetVolume(ctx context.Context, pool, proj string, typ VolumeType, name string) (v api.StorageVolume, etag any, err error) {
-	all, err := s.ListVolumes(ctx, pool, proj, typ, false)
-	if err != nil {
+	if err := checkType(typ); err != nil {
 		return v, nil, err
 	}
-	for _, v := range all {
-		if v.Name == name {
-			return v, []any{v.Name, v.Type, v.Config}, nil
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		r, err := FindVolume(tx, pool, proj, typ, name)
+		if err != nil {
+			return err
+		}
+		v, etag = r.API(tx), r.ETag()
+		return nil
+	})
+	return v, etag, err
+}
+
+// FindVolume loads the volume that a project calls by that name.
+func FindVolume(tx store.Tx, pool, proj string, typ VolumeType, name string) (r VolumeRecord, err error) {
+	if _, err := Pools.Get(tx, pool); err != nil {
+		return r, err
+	}
+	owner := proj
+	if typ == CustomVolume {
+		if owner, err = project.Owner(tx, proj, project.Volumes); err != nil {
+			return r, err
 		}
 	}
-	return v, nil, errs.Newf(errs.NotFound, "storage volume %q of type %q not found in storage pool %q", name, typ, pool)
+	r, err = Volumes.Get(tx, volumeKey(pool, typ, owner, name))
+	if errs.Is(err, errs.NotFound) {
+		err = errs.Newf(errs.NotFound, "storage volume %q of type %q not found in storage pool %q", name, typ, pool)
+	}
+	return r, err
 }

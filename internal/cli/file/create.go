@@ -7,16 +7,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"lxd/client"
+	"lxd/internal/cli/command"
 )
 
-func createCommand(e *Env) *cobra.Command {
+func createCommand(a *command.App) *cobra.Command {
 	var o owner
 	var dirs, force bool
 	var kind string
-	cmd := e.Command(Leaf{Use: "create [<remote>:]<instance>/<path> [<symlink target path>]", Short: "Create files and directories in instances", Least: 1, Most: 2,
+	cmd := a.Leaf(command.Leaf{Use: "create [<remote>:]<instance>/<path> [<symlink target path>]", Short: "Create files and directories in instances", Least: 1, Most: 2,
 		Example: "lxc file create c1/root/empty\n    Create an empty file\n\nlxc file create --type=symlink c1/root/link /etc/motd\n    Create a symbolic link",
 		Run: func(args []string) error {
-			p, err := e.place(args[0])
+			p, err := parsePlace(a, args[0])
 			if err != nil {
 				return err
 			}
@@ -31,14 +32,14 @@ func createCommand(e *Env) *cobra.Command {
 			if err := target(&put, args[1:]); err != nil {
 				return err
 			}
-			ctx := e.Context()
+			ctx := a.Ctx
 			if dirs {
 				if err := parents(ctx, p, put.UID, put.GID); err != nil {
 					return err
 				}
 			}
 			if force {
-				if err := e.makeRoom(p, put.Kind); err != nil {
+				if err := makeRoom(a, p, put.Kind); err != nil {
 					return err
 				}
 			}
@@ -70,8 +71,8 @@ func target(put *client.FilePut, args []string) error {
 }
 
 // makeRoom deletes what is in the way of something of another kind.
-func (e *Env) makeRoom(p place, kind string) error {
-	there, err := p.server.GetFile(e.Context(), p.instance, p.path)
+func makeRoom(a *command.App, p place, kind string) error {
+	there, err := p.server.GetFile(a.Ctx, p.instance, p.path)
 	if client.IsNotFound(err) {
 		return nil
 	}
@@ -84,5 +85,5 @@ func (e *Env) makeRoom(p place, kind string) error {
 	if there.Kind == kind && kind != client.SymlinkFile {
 		return nil
 	}
-	return p.server.DeleteFile(e.Context(), p.instance, p.path)
+	return p.server.DeleteFile(a.Ctx, p.instance, p.path)
 }

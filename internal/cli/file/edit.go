@@ -9,15 +9,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"lxd/client"
+	"lxd/internal/cli/command"
 	"lxd/internal/cli/editor"
 	"lxd/internal/cli/term"
 )
 
-func editCommand(e *Env) *cobra.Command {
-	return e.Command(Leaf{Use: "edit [<remote>:]<instance>/<path>", Short: "Edit files in instances", Least: 1, Most: 1,
+func editCommand(a *command.App) *cobra.Command {
+	return a.Leaf(command.Leaf{Use: "edit [<remote>:]<instance>/<path>", Short: "Edit files in instances", Least: 1, Most: 1,
 		Long: "Edit files in instances\n\nIf standard input is not a terminal, it becomes the new content.",
 		Run: func(args []string) error {
-			p, err := e.place(args[0])
+			p, err := parsePlace(a, args[0])
 			if err != nil {
 				return err
 			}
@@ -25,20 +26,20 @@ func editCommand(e *Env) *cobra.Command {
 				return fmt.Errorf("Can't edit a directory")
 			}
 			next := put(client.PlainFile, -1, -1, -1) // a file that exists keeps owner and mode
-			if !term.Is(e.In) && !isNull(e.In) {
-				next.Content = e.In
-				return p.put(e.Context(), next)
+			if !term.Is(a.In) && !isNull(a.In) {
+				next.Content = a.In
+				return p.put(a.Ctx, next)
 			}
-			text, err := e.read(p)
+			text, err := read(a, p)
 			if err != nil {
 				return err
 			}
-			edited, err := editor.Open(e.Context(), editor.Streams{In: e.In, Out: e.Out, Err: e.Err}, text)
+			edited, err := editor.Open(a.Ctx, editor.Streams{In: a.In, Out: a.Out, Err: a.Err}, text)
 			if err != nil || bytes.Equal(edited, text) {
 				return err
 			}
 			next.Content = bytes.NewReader(edited)
-			return p.put(e.Context(), next)
+			return p.put(a.Ctx, next)
 		}})
 }
 
@@ -53,8 +54,8 @@ func isNull(in io.Reader) bool {
 }
 
 // read reads a plain file.
-func (e *Env) read(p place) ([]byte, error) {
-	f, err := p.server.GetFile(e.Context(), p.instance, p.path)
+func read(a *command.App, p place) ([]byte, error) {
+	f, err := p.server.GetFile(a.Ctx, p.instance, p.path)
 	if err != nil {
 		return nil, err
 	}

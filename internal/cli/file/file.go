@@ -4,7 +4,6 @@ package file
 import (
 	"context"
 	"fmt"
-	"io"
 	"path"
 	"strconv"
 	"strings"
@@ -12,34 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"lxd/client"
+	"lxd/internal/cli/command"
 )
 
-// Leaf describes one command.
-type Leaf struct {
-	Use, Short, Long, Example string
-	Aliases                   []string
-	// Least and Most bound the number of arguments; a Most of -1 is no bound.
-	Least, Most int
-	Run         func(args []string) error
-}
-
-// Env is what the commands need of the program that they are a part of.
-type Env struct {
-	// In, Out and Err are the standard streams.
-	In       io.Reader
-	Out, Err io.Writer
-	// Command makes a command.
-	Command func(Leaf) *cobra.Command
-	// Parse splits "[remote:]name" and connects to the remote.
-	Parse func(arg string) (*client.Client, string, error)
-	// Context is the context of the run, Quiet whether progress is unwanted; both are known once a command runs.
-	Context func() context.Context
-	Quiet   func() bool
-}
-
-// Commands are the commands of the branch.
-func Commands(e Env) []*cobra.Command {
-	return []*cobra.Command{createCommand(&e), deleteCommand(&e), editCommand(&e), mountCommand(&e), pullCommand(&e), pushCommand(&e)}
+// Command is the branch "lxc file".
+func Command(a *command.App) *cobra.Command {
+	return command.Branch("file", "Manage files in instances", createCommand(a), deleteCommand(a), editCommand(a), mountCommand(a), pullCommand(a), pushCommand(a))
 }
 
 // place is a path in an instance.
@@ -50,13 +27,13 @@ type place struct {
 	folder bool
 }
 
-// place understands "[remote:]instance/path".
-func (e *Env) place(arg string) (place, error) {
+// parsePlace understands "[remote:]instance/path".
+func parsePlace(a *command.App, arg string) (place, error) {
 	name, p, ok := strings.Cut(arg, "/")
 	if !ok {
 		return place{}, fmt.Errorf("Invalid path %q: it must be [<remote>:]<instance>/<path>", arg)
 	}
-	server, name, err := e.Parse(name)
+	server, name, err := a.Parse(name)
 	if err == nil && name == "" {
 		err = fmt.Errorf("Missing instance name in %q", arg)
 	}
@@ -111,16 +88,16 @@ func parents(ctx context.Context, p place, uid, gid int64) error {
 	return nil
 }
 
-func deleteCommand(e *Env) *cobra.Command {
-	return e.Command(Leaf{Use: "delete [<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...]", Aliases: []string{"rm"},
+func deleteCommand(a *command.App) *cobra.Command {
+	return a.Leaf(command.Leaf{Use: "delete [<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...]", Aliases: []string{"rm"},
 		Short: "Delete files in instances", Least: 1, Most: -1,
 		Run: func(args []string) error {
 			for _, arg := range args {
-				p, err := e.place(arg)
+				p, err := parsePlace(a, arg)
 				if err != nil {
 					return err
 				}
-				if err := p.server.DeleteFile(e.Context(), p.instance, p.path); err != nil {
+				if err := p.server.DeleteFile(a.Ctx, p.instance, p.path); err != nil {
 					return err
 				}
 			}

@@ -34,11 +34,11 @@ func (m *mount) serve(ctx context.Context, from place) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	fmt.Fprintf(m.env.Out, "SSH SFTP listening on %s\n", l.Addr())
+	fmt.Fprintf(m.app.Out, "SSH SFTP listening on %s\n", l.Addr())
 	if m.open {
-		fmt.Fprintln(m.env.Out, "Login without username and password")
+		fmt.Fprintln(m.app.Out, "Login without username and password")
 	} else {
-		fmt.Fprintf(m.env.Out, "Login with username %q and password %q\n", config.user, config.password)
+		fmt.Fprintf(m.app.Out, "Login with username %q and password %q\n", config.user, config.password)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() }) // ends the accepting
 	defer stop()
@@ -94,7 +94,7 @@ func (m *mount) session(ctx context.Context, from place, conn net.Conn, config a
 	defer stop()
 	s, channels, requests, err := ssh.NewServerConn(conn, config.ServerConfig)
 	if err != nil {
-		fmt.Fprintf(m.env.Err, "Failed SSH handshake with client %s: %v\n", conn.RemoteAddr(), err)
+		fmt.Fprintf(m.app.Err, "Failed SSH handshake with client %s: %v\n", conn.RemoteAddr(), err)
 		_ = conn.Close() // it is of no use
 		return
 	}
@@ -129,7 +129,7 @@ func (m *mount) channel(ctx context.Context, from place, channel ssh.Channel, re
 		go ssh.DiscardRequests(requests)
 		conn, err := from.server.SFTP(ctx, from.instance)
 		if err != nil {
-			fmt.Fprintf(m.env.Err, "Failed connecting to instance SFTP: %v\n", err)
+			fmt.Fprintf(m.app.Err, "Failed connecting to instance SFTP: %v\n", err)
 			return
 		}
 		join(channel, conn)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"lxd/internal/cli/command"
 	"lxd/internal/cli/sshfs"
 )
 
@@ -18,12 +19,12 @@ import (
 type mount struct {
 	listen, user string
 	open         bool
-	env          *Env
+	app          *command.App
 }
 
-func mountCommand(e *Env) *cobra.Command {
-	m := &mount{env: e}
-	cmd := e.Command(Leaf{Use: "mount [<remote>:]<instance>[/<path>] [<target path>]", Short: "Mount files from instances", Least: 1, Most: 2,
+func mountCommand(a *command.App) *cobra.Command {
+	m := &mount{app: a}
+	cmd := a.Leaf(command.Leaf{Use: "mount [<remote>:]<instance>[/<path>] [<target path>]", Short: "Mount files from instances", Least: 1, Most: 2,
 		Long:    "Mount files from instances\n\nWith a target path the files are mounted there by sshfs. Without one, an SSH server is started that any SFTP client can use.",
 		Example: "lxc file mount c1/root mnt\n    Mount /root of c1 at mnt\n\nlxc file mount c1\n    Listen for SFTP clients on this computer",
 		Run:     m.run})
@@ -39,11 +40,11 @@ func (m *mount) run(args []string) error {
 	if !strings.Contains(arg, "/") {
 		arg += "/"
 	}
-	from, err := m.env.place(arg)
+	from, err := parsePlace(m.app, arg)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := signal.NotifyContext(m.env.Context(), os.Interrupt, unix.SIGTERM)
+	ctx, cancel := signal.NotifyContext(m.app.Ctx, os.Interrupt, unix.SIGTERM)
 	defer cancel()
 	if len(args) < 2 {
 		return m.serve(ctx, from)
@@ -66,6 +67,6 @@ func (m *mount) mount(ctx context.Context, from place, target string) error {
 		return err
 	}
 	defer conn.Close()
-	fmt.Fprintf(m.env.Out, "%s mounting \"%s%s\" on %q\nPress ctrl+c to finish\n", sshfs.Program, from.instance, from.path, target)
+	fmt.Fprintf(m.app.Out, "%s mounting \"%s%s\" on %q\nPress ctrl+c to finish\n", sshfs.Program, from.instance, from.path, target)
 	return sshfs.Mount(ctx, conn, from.path, target)
 }

@@ -13,17 +13,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"lxd/client"
+	"lxd/internal/cli/command"
 )
 
 // pull is one run of "lxc file pull".
 type pull struct {
 	dirs, deep bool
-	env        *Env
+	app        *command.App
 }
 
-func pullCommand(e *Env) *cobra.Command {
-	p := &pull{env: e}
-	cmd := e.Command(Leaf{Use: "pull [<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...] <target path>", Short: "Pull files from instances", Least: 2, Most: -1,
+func pullCommand(a *command.App) *cobra.Command {
+	p := &pull{app: a}
+	cmd := a.Leaf(command.Leaf{Use: "pull [<remote>:]<instance>/<path> [[<remote>:]<instance>/<path>...] <target path>", Short: "Pull files from instances", Least: 2, Most: -1,
 		Long: "Pull files from instances\n\nA target of - is standard output.",
 		Example: "lxc file pull c1/etc/hosts .\n    Pull a file into the current directory\n\n" +
 			"lxc file pull c1/etc/hosts -\n    Print a file",
@@ -40,11 +41,11 @@ func (p *pull) run(args []string) error {
 		return err
 	}
 	for _, source := range sources {
-		from, err := p.env.place(source)
+		from, err := parsePlace(p.app, source)
 		if err != nil {
 			return err
 		}
-		if err := p.one(p.env.Context(), from, target, into); err != nil {
+		if err := p.one(p.app.Ctx, from, target, into); err != nil {
 			return err
 		}
 	}
@@ -89,7 +90,7 @@ func (p *pull) one(ctx context.Context, from place, target string, into bool) er
 	}
 	defer f.Content.Close()
 	if target == "-" {
-		_, err := io.Copy(p.env.Out, f.Content)
+		_, err := io.Copy(p.app.Out, f.Content)
 		return err
 	}
 	if into {
@@ -98,7 +99,7 @@ func (p *pull) one(ctx context.Context, from place, target string, into bool) er
 	if f.Kind == client.SymlinkFile {
 		return link(f.Content, target)
 	}
-	shown := p.env.progress("Pulling "+from.path, f.Size)
+	shown := newProgress(p.app, "Pulling "+from.path, f.Size)
 	defer shown.Clear()
 	return save(target, shown.of(f.Content), os.FileMode(f.Mode)&os.ModePerm)
 }
@@ -193,7 +194,7 @@ func (t *treePull) entry(rel string, info os.FileInfo) error {
 		}
 		return t.root.Symlink(target, rel)
 	case !mode.IsRegular():
-		fmt.Fprintf(t.env.Err, "Skipping %s: it is neither a file, a directory nor a symlink\n", path.Join(t.from, rel))
+		fmt.Fprintf(t.app.Err, "Skipping %s: it is neither a file, a directory nor a symlink\n", path.Join(t.from, rel))
 		return nil
 	}
 	return t.file(rel, info)
@@ -209,7 +210,7 @@ func (t *treePull) file(rel string, info os.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	shown := t.env.progress("Pulling "+path.Join(t.from, rel), info.Size())
+	shown := newProgress(t.app, "Pulling "+path.Join(t.from, rel), info.Size())
 	defer shown.Clear()
 	_, err = io.Copy(out, shown.of(in))
 	return errors.Join(err, out.Chmod(info.Mode().Perm()), out.Close())

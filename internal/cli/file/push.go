@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lxd/client"
+	"lxd/internal/cli/command"
 	"lxd/internal/cli/term"
 )
 
@@ -22,13 +23,13 @@ import (
 type push struct {
 	owner
 	dirs, deep bool
-	env        *Env
+	app        *command.App
 	mode       int64
 }
 
-func pushCommand(e *Env) *cobra.Command {
-	p := &push{env: e}
-	cmd := e.Command(Leaf{Use: "push <source path>... [<remote>:]<instance>/<path>", Short: "Push files into instances", Least: 2, Most: -1,
+func pushCommand(a *command.App) *cobra.Command {
+	p := &push{app: a}
+	cmd := a.Leaf(command.Leaf{Use: "push <source path>... [<remote>:]<instance>/<path>", Short: "Push files into instances", Least: 2, Most: -1,
 		Long: "Push files into instances\n\nOwner and permissions are those of the source unless they are given. A source of - is standard input.",
 		Example: "lxc file push /etc/hosts c1/etc/hosts\n    Push a file\n\n" +
 			"echo hello | lxc file push - c1/root/hello\n    Push standard input",
@@ -42,7 +43,7 @@ func pushCommand(e *Env) *cobra.Command {
 
 func (p *push) run(args []string) (err error) {
 	sources, last := args[:len(args)-1], args[len(args)-1]
-	to, err := p.env.place(last)
+	to, err := parsePlace(p.app, last)
 	if err != nil {
 		return err
 	}
@@ -63,12 +64,12 @@ func (p *push) run(args []string) (err error) {
 
 // one pushes one source; into says that to is the folder to put it in.
 func (p *push) one(source string, to place, into bool) error {
-	ctx := p.env.Context()
+	ctx := p.app.Ctx
 	if source == "-" {
 		if into {
 			return errors.New("Standard input has no name: give the whole path of the file")
 		}
-		return p.send(ctx, to, put(client.PlainFile, 0, 0, 0o644), p.env.In, -1)
+		return p.send(ctx, to, put(client.PlainFile, 0, 0, 0o644), p.app.In, -1)
 	}
 	info, err := os.Stat(source)
 	if err != nil {
@@ -120,7 +121,7 @@ func (p *push) send(ctx context.Context, to place, f client.FilePut, r io.Reader
 			return err
 		}
 	}
-	shown := p.env.progress("Pushing "+to.path, size)
+	shown := newProgress(p.app, "Pushing "+to.path, size)
 	defer shown.Clear()
 	f.Content = shown.of(r)
 	return to.put(ctx, f)
@@ -177,7 +178,7 @@ func (p *push) entry(ctx context.Context, at string, to place, info fs.FileInfo)
 		return err
 	}
 	defer f.Close()
-	shown := p.env.progress("Pushing "+to.path, info.Size())
+	shown := newProgress(p.app, "Pushing "+to.path, info.Size())
 	defer shown.Clear()
 	like := like(info, client.PlainFile)
 	like.Content = shown.of(f)
@@ -192,11 +193,11 @@ type progress struct {
 	percent    int64
 }
 
-// progress is silent without a terminal.
-func (e *Env) progress(label string, size int64) *progress {
+// newProgress is silent without a terminal.
+func newProgress(a *command.App, label string, size int64) *progress {
 	p := &progress{label: label, size: size}
-	if !e.Quiet() && term.Is(e.Out) {
-		p.Out = e.Out
+	if !a.Flags.Quiet && term.Is(a.Out) {
+		p.Out = a.Out
 	}
 	return p
 }

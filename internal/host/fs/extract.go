@@ -34,6 +34,11 @@ type Options struct {
 	Entries, Bytes int64
 	// Unprivileged leaves owners, device nodes and privileged attributes alone, so that no root is needed.
 	Unprivileged bool
+	// Owner gives the ids that files are to have for those of the archive, as in a volume whose owners are shifted; nil leaves them as they
+	// are. An id that it has no value for is Invalid.
+	Owner Mapping
+	// Holes leaves out the zeros of every file, for archives that do not say where holes were.
+	Holes bool
 	// Progress, if set, is told now and then how many bytes were unpacked.
 	Progress func(bytes int64)
 }
@@ -46,6 +51,14 @@ type Report struct {
 	Skipped int64
 }
 
+// Archive is a tar archive, or a part of one: *tar.Reader, or what begins and ends where its maker says.
+type Archive interface {
+	// Next goes to the next entry; after the last it returns io.EOF.
+	Next() (*tar.Header, error)
+	// Read reads the content of the entry.
+	Read(p []byte) (int, error)
+}
+
 // Extract unpacks the archive into the folder at dest, which must exist. Nothing in the archive can reach outside: a name with
 // "..", an absolute name, a parent that is a symbolic link or a hard link to outside is refused with Invalid, as is a damaged or
 // truncated archive. What was unpacked before the error stays; the caller removes dest.
@@ -53,7 +66,7 @@ type Report struct {
 // Set-user-id bits, owners, times, capabilities, user attributes and ACLs are kept. Of device nodes only those that every
 // container has anyway (null, zero, full, random, urandom, tty, ptmx) are made, since a pool folder is not mounted nodev;
 // the others are skipped, as are trusted.* and security labels. Sparse files stay sparse.
-func Extract(ctx context.Context, tr *tar.Reader, dest string, o Options) (Report, error) {
+func Extract(ctx context.Context, tr Archive, dest string, o Options) (Report, error) {
 	root, err := OpenRoot(dest)
 	if err != nil {
 		return Report{}, err
@@ -74,7 +87,7 @@ func Extract(ctx context.Context, tr *tar.Reader, dest string, o Options) (Repor
 type extractor struct {
 	ctx  context.Context
 	o    Options
-	tr   *tar.Reader
+	tr   Archive
 	dirs *folders
 	// late is what folders are to be like: their owners, modes and times are set last, when nothing in them changes any more.
 	late map[string]meta
@@ -165,8 +178,11 @@ func entryName(s string) (string, error) {
 func (x *extractor) make(name string, h *tar.Header) error {
 	m, skipped, err := metaOf(h, x.o.Unprivileged)
 	x.done.Skipped += skipped
+	if err == nil {
+		err = m.shift(x.o.Owner)
+	}
 	if err != nil {
-		return err
+		return pathError(h.Name, err)
 	}
 	if name == "." {
 		if h.Typeflag != tar.TypeDir {
@@ -265,7 +281,7 @@ func (x *extractor) file(dir int, base string, h *tar.Header, m meta) error {
 // fill copies the entry's bytes; blocks of zeros of a sparse entry become holes.
 func (x *extractor) fill(fd int, h *tar.Header) error {
 	var at int64
-	sparse := isSparse(h)
+	sparse := x.o.Holes || isSparse(h)
 	for {
 		n, err := io.ReadFull(x.tr, x.buf[:min(int64(len(x.buf)), max(h.Size-at, 1))])
 		if n > 0 {

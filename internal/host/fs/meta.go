@@ -49,6 +49,38 @@ func metaOf(h *tar.Header, unprivileged bool) (m meta, skipped int64, err error)
 	return m, skipped, nil
 }
 
+// shift gives m the ids that to says, along with those in its attributes.
+func (m *meta) shift(to Mapping) error {
+	if to == nil {
+		return nil
+	}
+	id := func(id uint32) (uint32, error) {
+		n, err := to(id)
+		return n, errs.As(errs.Invalid, err)
+	}
+	uid, err := id(uint32(m.uid))
+	if err != nil {
+		return err
+	}
+	gid, err := id(uint32(m.gid))
+	if err != nil {
+		return err
+	}
+	m.uid, m.gid = int(uid), int(gid)
+	for k, v := range m.attrs {
+		switch k {
+		case capability:
+			m.attrs[k], err = mapCapability(v, id)
+		case aclAccess, aclDefault:
+			m.attrs[k], err = mapACL(v, id, id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // metaSize is about what a meta takes, and its place in a map.
 const metaSize = 128
 

@@ -46,9 +46,9 @@ func writeAt(fd int, b []byte, at int64, sparse bool) error {
 	for len(b) > 0 {
 		n := len(b)
 		if sparse {
-			n = min(n, block)
-			if len(bytes.TrimLeft(b[:n], "\x00")) == 0 {
-				b, at = b[n:], at+int64(n)
+			hole, data := leading(b)
+			b, at, n = b[hole:], at+int64(hole), data
+			if n == 0 {
 				continue
 			}
 		}
@@ -63,3 +63,19 @@ func writeAt(fd int, b []byte, at int64, sparse bool) error {
 	}
 	return nil
 }
+
+// leading is how many bytes of whole blocks of zeros b begins with, and how many bytes of data follow those.
+func leading(b []byte) (hole, data int) {
+	for hole < len(b) && empty(b[hole:min(hole+block, len(b))]) {
+		hole = min(hole+block, len(b))
+	}
+	for end := hole; end < len(b) && !empty(b[end:min(end+block, len(b))]); end += block {
+		data = min(end+block, len(b)) - hole
+	}
+	return hole, data
+}
+
+// zeros is an empty block.
+var zeros = bytes.Repeat([]byte{0}, block)
+
+func empty(b []byte) bool { return bytes.Equal(b, zeros[:len(b)]) }

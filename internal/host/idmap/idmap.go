@@ -46,6 +46,24 @@ func (m Map) Inside(host int64) (int64, bool) {
 	return 0, false
 }
 
+// ToHost and ToInside are Host and Inside for whole trees; they fail with Invalid on an id that the map does not know.
+func (m Map) ToHost(inside uint32) (uint32, error) {
+	host, ok := m.Host(int64(inside))
+	if !ok {
+		return 0, errs.Newf(errs.Invalid, "id %d has no place in the map %v", inside, m)
+	}
+	return uint32(host), nil
+}
+
+// ToInside is the other way round.
+func (m Map) ToInside(host uint32) (uint32, error) {
+	inside, ok := m.Inside(int64(host))
+	if !ok {
+		return 0, errs.Newf(errs.Invalid, "id %d of the host is not in the map %v", host, m)
+	}
+	return uint32(inside), nil
+}
+
 // Equal tells whether both are the same list of ranges.
 func (m Map) Equal(o Map) bool { return slices.Equal(m, o) }
 

@@ -3,8 +3,8 @@ package config
 
 import (
 	"lxd/internal/instance/cpu"
-	"lxd/internal/instance/naming"
 	"lxd/internal/schema"
+	"lxd/internal/storage/snapshot"
 )
 
 // VM is the condition of keys that only virtual machines have; container of those that only containers have.
@@ -175,8 +175,8 @@ func syscallKeys() []schema.Key {
 func snapshotKeys() []schema.Key {
 	return []schema.Key{
 		{Name: "snapshots.expiry", Type: schema.Expiry, Short: "After how long snapshots are deleted, such as 1d 12H"},
-		{Name: "snapshots.pattern", Type: schema.String, Check: naming.CheckPattern, Default: "snap%d", Short: "Template for the names of snapshots"},
-		{Name: "snapshots.schedule", Type: schema.String, Check: checkSchedule, Default: "empty", Short: "When snapshots are taken, as a cron expression or @daily and the like"},
+		{Name: "snapshots.pattern", Type: schema.String, Check: snapshot.CheckPattern, Default: "snap%d", Short: "Template for the names of snapshots"},
+		{Name: "snapshots.schedule", Type: schema.String, Check: snapshot.CheckSchedule, Default: "empty", Short: "When snapshots are taken, as a cron expression or @daily and the like"},
 		{Name: "snapshots.schedule.stopped", Type: schema.Bool, Default: "false", Short: "Whether snapshots are taken of a stopped instance too"},
 	}
 }

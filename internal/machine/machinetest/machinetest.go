@@ -43,6 +43,7 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		{"start twice", startTwice},
 		{"start again", startAgain},
 		{"connect", connect},
+		{"namespace", namespace},
 		{"bad plan", badPlan},
 		{"reattach", reattach},
 		{"reattach to the ended", reattachEnded},
@@ -239,46 +240,6 @@ func startAgain(t *testing.T, s Subject) {
 			t.Fatal(err)
 		}
 		status(t, m, machine.Running)
-	}
-}
-
-// connect: the interfaces are made once, in a namespace that is there, and a failure to make them is one to start.
-func connect(t *testing.T, s Subject) {
-	p := s.Plan(t)
-	refused, calls := errors.New("no such bridge"), 0
-	p.Connect = func(_ context.Context, netns *os.File) error {
-		calls++
-		if _, err := netns.Stat(); err != nil {
-			return err
-		}
-		return refused
-	}
-	if _, err := s.Driver.Start(deadline(t), p); !errors.Is(err, refused) || calls != 1 {
-		t.Fatalf("started without interfaces: %v, asked %d times", err, calls)
-	}
-	refused, calls = nil, 0
-	m, err := s.Driver.Start(deadline(t), p)
-	if err != nil || calls != 1 {
-		t.Fatalf("%v, asked %d times", err, calls)
-	}
-	t.Cleanup(func() {
-		if err := s.Driver.Reap(deadline(t), p.ID, p.RunDir); err != nil {
-			t.Errorf("reap: %v", err)
-		}
-	})
-	plugger, ok := m.(machine.Plugger)
-	if !ok {
-		return
-	}
-	refused = errors.New("no more")
-	if err := plugger.Plug(deadline(t), p.Connect); !errors.Is(err, refused) || calls != 2 {
-		t.Fatalf("plugged: %v, asked %d times", err, calls)
-	}
-	if err := m.Kill(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	if err := plugger.Plug(deadline(t), p.Connect); !errs.Is(err, errs.NotFound) || calls != 2 {
-		t.Fatalf("plugged into what has ended: %v", err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,10 +34,11 @@ type guest struct {
 }
 
 var (
-	_ machine.Machine = (*guest)(nil)
-	_ machine.Freezer = (*guest)(nil)
-	_ machine.Tuner   = (*guest)(nil)
-	_ machine.Console = (*guest)(nil)
+	_ machine.Machine    = (*guest)(nil)
+	_ machine.Freezer    = (*guest)(nil)
+	_ machine.Tuner      = (*guest)(nil)
+	_ machine.Console    = (*guest)(nil)
+	_ machine.Namespacer = (*guest)(nil)
 )
 
 // Handle is what to store.
@@ -183,6 +186,14 @@ func (g *guest) refuse(c *machine.Command) error {
 		return errs.Newf(errs.Invalid, "%s: no such folder", c.Dir)
 	}
 	return nil
+}
+
+// Namespace opens that of this process, since there is no other.
+func (g *guest) Namespace(kind string) (*os.File, error) {
+	if g.over() {
+		return nil, errs.Newf(errs.NotFound, "machine %s does not run", g.handle.ID)
+	}
+	return os.Open("/proc/self/ns/" + filepath.Base(kind))
 }
 
 func (g *guest) over() bool {

@@ -32,16 +32,14 @@ func (d *Driver) Name() string { return d.name }
 
 // Keys are the keys of a pool.
 func (*Driver) Keys() *schema.Schema {
-	return schema.New("storage pool",
+	return schema.New("storage pool", append(storage.DefaultKeys(storage.VolumeKeys()),
 		schema.Key{Name: "source", Type: schema.String, Local: true, Short: "Where the pool's files are"},
-		schema.Key{Name: "user.*", Type: schema.Blob, Short: "Free-form keys of the user"})
+		schema.Key{Name: "user.*", Type: schema.Blob, Short: "Free-form keys of the user"})...)
 }
 
 // VolumeKeys are the keys of a volume.
 func (*Driver) VolumeKeys() *schema.Schema {
-	return schema.New("storage volume",
-		schema.Key{Name: "size", Type: schema.Size, Short: "Size of the volume"},
-		schema.Key{Name: "user.*", Type: schema.Blob, Short: "Free-form keys of the user"})
+	return schema.New("storage volume", storage.VolumeKeys()...)
 }
 
 // Open makes the pool's folder. The volumes of a pool that was open before are still known.

@@ -1,0 +1,201 @@
+package storage
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lxd/api"
+	"lxd/client"
+	"lxd/internal/cli/command"
+)
+
+func volumeKind(a *command.App) *command.Kind[api.StorageVolume, api.StorageVolumePut] {
+	return &command.Kind[api.StorageVolume, api.StorageVolumePut]{
+		App: a, Noun: "storage volume", Words: "[<remote>:]<pool> [<type>/]<volume>", Names: 2, Targeted: true,
+		Completes: []string{"storage-pools", "storage-pools/{0}/volumes/custom"},
+		Path:      volumePath,
+		Writable:  func(v *api.StorageVolume) api.StorageVolumePut { return v.Writable() },
+		Settings:  func(p *api.StorageVolumePut) *map[string]string { return &p.Config },
+	}
+}
+
+// volumeOn completes the names that cmd takes; use replaces its usage unless it is empty.
+func volumeOn(a *command.App, cmd *cobra.Command, use string) *cobra.Command {
+	if use != "" {
+		cmd.Use = use
+	}
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		return a.CompleteNames("storage-pools", "storage-pools/{0}/volumes/custom")(args, prefix), cobra.ShellCompDirectiveNoFileComp
+	}
+	return cmd
+}
+
+func volumeCreate(a *command.App) *cobra.Command {
+	var target, content string
+	cmd := a.Leaf(command.Leaf{Use: "create [<remote>:]<pool> <volume> [key=value...]", Short: "Create new custom storage volumes", Least: 2, Most: -1,
+		Example: "lxc storage volume create default data size=10GiB\n    Create a volume that may grow to 10GiB",
+		Run: func(args []string) error {
+			server, pool, err := a.Parse(args[0])
+			if err != nil {
+				return err
+			}
+			config, err := command.KeyValues(args[2:])
+			if err != nil {
+				return err
+			}
+			body := api.StorageVolumesPost{Name: args[1], Type: "custom", ContentType: content}
+			body.Config = config
+			path := client.Path("storage-pools", pool, "volumes", "custom")
+			if err := server.OnTarget(target).Apply(a.Ctx, http.MethodPost, path, body, ""); err != nil {
+				return err
+			}
+			a.Say("Storage volume %s created", args[1])
+			return nil
+		}})
+	cmd.Flags().StringVar(&target, "target", "", "Cluster member name``")
+	cmd.Flags().StringVar(&content, "type", "filesystem", "Content type, block or filesystem``")
+	return volumeOn(a, cmd, "")
+}
+
+func volumeDelete(a *command.App) *cobra.Command {
+	var target string
+	cmd := a.Leaf(command.Leaf{Use: "delete [<remote>:]<pool> <volume>[/<snapshot>]", Aliases: []string{"rm"}, Short: "Delete storage volumes", Least: 2, Most: 2,
+		Run: func(args []string) error {
+			server, pool, err := a.Parse(args[0])
+			if err != nil {
+				return err
+			}
+			if err := server.OnTarget(target).Apply(a.Ctx, http.MethodDelete, volumePath([]string{pool, args[1]}), nil, ""); err != nil {
+				return err
+			}
+			a.Say("Storage volume %s deleted", args[1])
+			return nil
+		}})
+	cmd.Flags().StringVar(&target, "target", "", "Cluster member name``")
+	return volumeOn(a, cmd, "")
+}
+
+// volumePath is the URL of the volume named [type/]volume in a pool; custom is the type that needs no mention.
+func volumePath(n []string) string {
+	kind, name, ok := strings.Cut(n[1], "/")
+	if !ok || !slices.Contains([]string{"custom", "image", "container", "virtual-machine"}, kind) {
+		kind, name = "custom", n[1]
+	}
+	path := []string{"storage-pools", n[0], "volumes", kind}
+	if volume, snap, ok := strings.Cut(name, "/"); ok {
+		return client.Path(append(path, volume, "snapshots", snap)...)
+	}
+	return client.Path(append(path, name)...)
+}
+
+func volumeCommand(a *command.App) *cobra.Command {
+	k := volumeKind(a)
+	return command.Branch("volume", "Manage storage volumes",
+		volumeCreate(a), volumeDelete(a), volumeOn(a, k.Edit(), ""), volumeOn(a, k.Get(), "get [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <key>"),
+		volumeList(a), volumeOn(a, k.Set(), ""), volumeOn(a, k.Show(), "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]"), volumeOn(a, k.Unset(), ""))
+}
+
+func volumeList(a *command.App) *cobra.Command {
+	var all bool
+	var columns string
+	var shape *string
+	cmd := a.Leaf(command.Leaf{Use: "list [<remote>:][<pool>] [<filter>...]", Aliases: []string{"ls"}, Short: "List storage volumes", Most: -1,
+		Long: `List storage volumes
+
+A filter is a field and its value, such as type=custom, or a configuration key and its value.
+
+Columns:
+  p - Storage pool name
+  e - Project name
+  t - Type of volume (custom, image, container or virtual-machine)
+  n - Name
+  d - Description
+  c - Content type (filesystem or block)
+  u - Number of references (used by)
+  L - Location of the volume (e.g. its cluster member)`,
+		Complete: a.CompleteNames("storage-pools", ""),
+		Run: func(args []string) error {
+			server, pool, err := a.RemoteArg(args, 0)
+			if err != nil {
+				return err
+			}
+			path := command.Recursive("/1.0/storage-volumes")
+			if pool != "" {
+				path = command.Recursive(client.Path("storage-pools", pool, "volumes"))
+				columns = strings.Replace(columns, "p", "", 1)
+			}
+			if all {
+				path = command.Query(path, "all-projects", "true")
+			}
+			if len(args) > 1 {
+				path = command.Query(path, "filter", volumeFilter(args[1:]))
+			}
+			var volumes []api.StorageVolume
+			if _, err := server.Get(a.Ctx, path, &volumes); err != nil {
+				return err
+			}
+			return printVolumes(a, volumes, volumeLetters(columns, all, volumes), *shape)
+		}})
+	cmd.Flags().BoolVar(&all, "all-projects", false, "Display volumes from all projects")
+	cmd.Flags().StringVarP(&columns, "columns", "c", "petndcuL", "Columns``")
+	shape = command.Format(cmd)
+	return cmd
+}
+
+// volumeLetters leaves columns that would be the same in every row out of the default ones.
+func volumeLetters(columns string, all bool, volumes []api.StorageVolume) string {
+	if !all {
+		columns = strings.Replace(columns, "e", "", 1)
+	}
+	clustered := func(v api.StorageVolume) bool { return v.Location != "" && v.Location != "none" }
+	if !slices.ContainsFunc(volumes, clustered) {
+		columns = strings.Replace(columns, "L", "", 1)
+	}
+	return columns
+}
+
+// volumeFilter is arguments of the form key=value in the server's grammar.
+func volumeFilter(args []string) string {
+	var terms []string
+	for _, arg := range args {
+		key, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			key, value = "name", arg
+		}
+		if strings.Contains(key, ".") && !strings.HasPrefix(key, "config.") {
+			key = "config." + key
+		}
+		terms = append(terms, key+" eq "+value)
+	}
+	return strings.Join(terms, " and ")
+}
+
+func printVolumes(a *command.App, volumes []api.StorageVolume, letters, shape string) error {
+	cols, err := command.Pick(letters, []command.Column[api.StorageVolume]{
+		command.Col('p', "POOL", func(v *api.StorageVolume) string { return v.Pool }),
+		command.Col('e', "PROJECT", func(v *api.StorageVolume) string { return v.Project }),
+		command.Col('t', "TYPE", volumeType),
+		command.Col('n', "NAME", func(v *api.StorageVolume) string { return v.Name }),
+		command.Col('d', "DESCRIPTION", func(v *api.StorageVolume) string { return v.Description }),
+		command.Col('c', "CONTENT-TYPE", func(v *api.StorageVolume) string { return cmp.Or(v.ContentType, "filesystem") }),
+		command.Col('u', "USED BY", func(v *api.StorageVolume) string { return strconv.Itoa(len(v.UsedBy)) }),
+		command.Col('L', "LOCATION", func(v *api.StorageVolume) string { return v.Location }),
+	})
+	if err != nil {
+		return err
+	}
+	header, rows := command.LayOut(cols, volumes)
+	return a.List(shape, header, rows, volumes)
+}
+
+func volumeType(v *api.StorageVolume) string {
+	if strings.Contains(v.Name, "/") {
+		return v.Type + " (snapshot)"
+	}
+	return v.Type
+}
