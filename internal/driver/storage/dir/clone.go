@@ -31,8 +31,8 @@ func (p *pool) Clone(ctx context.Context, from, to storage.Volume) (dependent bo
 	if source == path {
 		return false, errs.Newf(errs.Invalid, "volume %q cannot be a copy of itself", to.Name)
 	}
-	defer p.locks.read(source)()
-	defer p.locks.write(path)()
+	defer p.locks.Read(source)()
+	defer p.locks.Write(path)()
 	_, s, err := p.find(from)
 	if err != nil {
 		return false, err

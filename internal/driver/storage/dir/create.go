@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/errs"
 	"lxd/internal/host/fs"
 	"lxd/internal/host/idmap"
@@ -22,7 +23,7 @@ func (p *pool) Create(ctx context.Context, v storage.Volume, fill func(ctx conte
 	if err != nil {
 		return err
 	}
-	defer p.locks.write(path)()
+	defer p.locks.Write(path)()
 	back, err := p.revive(path, v)
 	if back || err != nil {
 		return err
@@ -38,7 +39,7 @@ func (p *pool) filled(ctx context.Context, v storage.Volume, stage string, fill 
 			return s, err
 		}
 	}
-	if err := settle(stage); err != nil {
+	if err := tree.Settle(stage, stateFile, stateFile+".new", upper, work, flat); err != nil {
 		return s, err
 	}
 	return s, p.give(ctx, stage, v.IDMap, &s)
@@ -62,7 +63,7 @@ func (p *pool) Fill(ctx context.Context, v storage.Volume, fill func(ctx context
 
 // refill puts a new folder into the place of the volume's; free names the image that the volume lay on.
 func (p *pool) refill(ctx context.Context, path string, v storage.Volume, fill func(ctx context.Context, root string) error) (free string, err error) {
-	defer p.locks.write(path)()
+	defer p.locks.Write(path)()
 	_, old, err := p.find(v)
 	if err != nil {
 		return "", err
@@ -124,11 +125,11 @@ func (p *pool) build(path string, v storage.Volume, fill func(stage string) (sta
 func (p *pool) stage(v storage.Volume, fill func(stage string) (state, error), place func(stage string) error) (err error) {
 	stage, err := os.MkdirTemp(filepath.Join(p.dir, tmp), "new-")
 	if err != nil {
-		return diskFull(err)
+		return tree.Full(err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(diskFull(err), mount.UnmountBelow(stage), fs.RemoveAll(stage))
+			err = errors.Join(tree.Full(err), mount.UnmountBelow(stage), fs.RemoveAll(stage))
 		}
 	}()
 	s, err := fill(stage)
@@ -142,58 +143,10 @@ func (p *pool) stage(v storage.Volume, fill func(stage string) (state, error), p
 	if v.Snapshot != "" {
 		owner = nil // no machine uses it
 	}
-	if err := guard(stage, v.Type, owner); err != nil {
+	if err := tree.Guard(stage, v.Type, owner); err != nil {
 		return err
 	}
 	return place(stage)
-}
-
-// settle checks what fill left behind: it may have come from anywhere.
-func settle(stage string) error {
-	for _, name := range []string{stateFile, stateFile + ".new", upper, work, flat} {
-		if _, err := os.Lstat(filepath.Join(stage, name)); err == nil {
-			return errs.Newf(errs.Invalid, "the content has the top entry %q, a name that the storage pool needs: leave it out", name)
-		}
-	}
-	st, err := os.Lstat(filepath.Join(stage, rootfs))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return os.Mkdir(filepath.Join(stage, rootfs), 0o755)
-	case err != nil:
-		return err
-	case !st.IsDir():
-		return errs.Newf(errs.Invalid, "the content's top entry %q is no folder (%s)", rootfs, st.Mode().Type())
-	}
-	return nil
-}
-
-// guard lets nobody but the daemon, and the root user of the instance, through the volume's folder: set-user-id files below it are
-// of no use to the host's users.
-func guard(path string, t storage.VolumeType, m idmap.Map) error {
-	mode, uid := uint32(0o100), int64(0)
-	if t == storage.ImageVolume {
-		mode = 0o700
-	} else if id, ok := m.Host(0); ok {
-		uid = id
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil || st.Mode&0o7777 == mode && int64(st.Uid) == uid && st.Gid == 0 {
-		return err
-	}
-	if err := unix.Chown(path, int(uid), 0); err != nil {
-		return &os.PathError{Op: "chown", Path: path, Err: err}
-	}
-	if err := unix.Chmod(path, mode); err != nil {
-		return &os.PathError{Op: "chmod", Path: path, Err: err}
-	}
-	return nil
-}
-
-func diskFull(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return fmt.Errorf("the storage pool is full: free some space, then try again: %w", err)
-	}
-	return err
 }
 
 // ability is what the host and the pool's file system can do.
@@ -206,7 +159,7 @@ type ability struct {
 func (p *pool) probe() (a ability, err error) {
 	stage, err := os.MkdirTemp(filepath.Join(p.dir, tmp), "probe-")
 	if err != nil {
-		return a, diskFull(err)
+		return a, tree.Full(err)
 	}
 	defer func() { err = errors.Join(err, mount.UnmountBelow(stage), fs.RemoveAll(stage)) }()
 	for _, f := range []string{"image", "image/" + rootfs, upper, work, rootfs} {

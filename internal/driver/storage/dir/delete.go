@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/errs"
 	"lxd/internal/host/fs"
 	"lxd/internal/host/mount"
@@ -41,7 +42,7 @@ func (p *pool) dropAll(ctx context.Context, images []string) (err error) {
 
 // delete moves the volume's folder away; free names the images that it does not depend on any more.
 func (p *pool) delete(ctx context.Context, path string, v storage.Volume) (free []string, err error) {
-	defer p.locks.write(path)()
+	defer p.locks.Write(path)()
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -122,7 +123,7 @@ func (p *pool) used(ctx context.Context, image string) (used bool, err error) {
 		used = used || s.Source == image
 		return nil
 	}
-	if err := p.states(ctx, folderOf(storage.ContainerVolume), look); err != nil || used {
+	if err := p.states(ctx, tree.Folder(storage.ContainerVolume), look); err != nil || used {
 		return used, err
 	}
 	kept, err := os.ReadDir(filepath.Join(p.dir, snapshots))
@@ -137,7 +138,7 @@ func (p *pool) used(ctx context.Context, image string) (used bool, err error) {
 // dropHidden removes a deleted image that nothing depends on any more.
 func (p *pool) dropHidden(ctx context.Context, image string) error {
 	path := p.image(image)
-	defer p.locks.write(path)()
+	defer p.locks.Write(path)()
 	s, err := readState(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && !s.Hidden {
 		return nil

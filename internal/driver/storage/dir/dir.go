@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/errs"
 	"lxd/internal/host/fs"
 	"lxd/internal/host/idmap"
@@ -40,7 +41,7 @@ type Driver struct {
 
 // New makes the driver; it has no effects.
 func New() *Driver {
-	return &Driver{keys: poolKeys(), volumeKeys: volumeKeys(), namespaces: &idmap.Namespaces{}}
+	return &Driver{keys: poolKeys(), volumeKeys: tree.VolumeKeys(), namespaces: &idmap.Namespaces{}}
 }
 
 // Name is "dir".
@@ -79,11 +80,11 @@ func (d *Driver) Open(ctx context.Context, dir string, cfg map[string]string) (s
 	if err != nil {
 		return nil, err
 	}
-	dir = s.dir
-	if err := s.claim(); err != nil {
+	dir = s.Dir
+	if err := s.Claim(); err != nil {
 		return nil, err
 	}
-	if err := s.show(); err != nil {
+	if err := s.Show(); err != nil {
 		return nil, err
 	}
 	p := newPool(dir, d.namespaces)
@@ -102,40 +103,40 @@ func (d *Driver) Destroy(_ context.Context, dir string, cfg map[string]string) e
 	if err != nil {
 		return err
 	}
-	if !s.own() {
-		if err := mount.Unmount(s.dir); err != nil {
+	if !s.Own() {
+		if err := mount.Unmount(s.Dir); err != nil {
 			return err
 		}
 	}
-	m, err := readMark(s.path)
+	m, err := tree.ReadMark(s.Path)
 	switch {
-	case err == nil && m.Dir == s.dir:
-		err = empty(s.path)
+	case err == nil && m.Dir == s.Dir:
+		err = empty(s.Path)
 	case errors.Is(err, os.ErrNotExist), err == nil:
 		err = nil // nothing of ours is there
 	}
 	if err != nil {
 		return err
 	}
-	return wrapBusy(s.dir, unix.Rmdir(s.dir))
+	return wrapBusy(s.Dir, unix.Rmdir(s.Dir))
 }
 
 // source finds out where the pool's files are.
-func (d *Driver) source(dir string, cfg map[string]string) (source, error) {
+func (d *Driver) source(dir string, cfg map[string]string) (tree.Source, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return source{}, err
+		return tree.Source{}, err
 	}
-	s := source{dir: real, path: filepath.Clean(cfg["source"]), recover: d.keys.Bool(cfg, "source.recover")}
-	if cfg["source"] == "" || s.path == filepath.Clean(dir) {
-		s.path = real
+	s := tree.Source{Dir: real, Path: filepath.Clean(cfg["source"]), Recover: d.keys.Bool(cfg, "source.recover")}
+	if cfg["source"] == "" || s.Path == filepath.Clean(dir) {
+		s.Path = real
 	}
 	return s, nil
 }
 
 // empty removes the pool's own files and folders; a volume in it is an error.
 func empty(dir string) error {
-	for _, f := range folders {
+	for _, f := range tree.Folders {
 		err := unix.Rmdir(filepath.Join(dir, f))
 		if errors.Is(err, unix.ENOTEMPTY) {
 			return errs.Newf(errs.Invalid, "storage pool folder %s still has volumes in %s: delete them first", dir, f)
@@ -144,7 +145,7 @@ func empty(dir string) error {
 			return fmt.Errorf("remove %s: %w", filepath.Join(dir, f), err)
 		}
 	}
-	for _, f := range []string{tmp, trash, snapshots, marker} { // the mark last: until then the folder is known as ours
+	for _, f := range []string{tmp, trash, snapshots, tree.Marker} { // the mark last: until then the folder is known as ours
 		path := filepath.Join(dir, f)
 		if err := errors.Join(mount.UnmountBelow(path), fs.RemoveAll(path)); err != nil {
 			return err

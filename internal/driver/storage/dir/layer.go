@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/errs"
 	"lxd/internal/host/fs"
 	"lxd/internal/host/idmap"
@@ -57,7 +58,7 @@ func (p *pool) layer(path string, s state) (*mount.Tree, error) {
 }
 
 func (p *pool) image(name string) string {
-	return filepath.Join(p.dir, folderOf(storage.ImageVolume), name)
+	return filepath.Join(p.dir, tree.Folder(storage.ImageVolume), name)
 }
 
 // Mount shows v's content; before the first time it gives the files the owners, and the tree the form, that v asks for.
@@ -75,7 +76,7 @@ func (p *pool) Mount(ctx context.Context, v storage.Volume) (storage.Mounted, er
 
 // mount does the work; free names the image that the volume does not depend on any more.
 func (p *pool) mount(ctx context.Context, path string, v storage.Volume) (m storage.Mounted, free string, err error) {
-	defer p.locks.write(path)()
+	defer p.locks.Write(path)()
 	_, s, err := p.find(v)
 	if err != nil {
 		return m, "", err
@@ -85,10 +86,10 @@ func (p *pool) mount(ctx context.Context, path string, v storage.Volume) (m stor
 		return m, "", err
 	} else if !there {
 		if free, err = p.ready(ctx, path, v, &s); err != nil {
-			return m, "", diskFull(err)
+			return m, "", tree.Full(err)
 		}
 		if err := p.attach(path, s, v.Snapshot != ""); err != nil {
-			return m, "", diskFull(err)
+			return m, "", tree.Full(err)
 		}
 	}
 	return storage.Mounted{Path: path, Root: root, Shifted: s.Shifted}, free, nil
@@ -103,7 +104,7 @@ func (p *pool) ready(ctx context.Context, path string, v storage.Volume, s *stat
 		return "", err
 	}
 	if s.layered() && v.Plain {
-		if err := errors.Join(p.own(ctx, path, v.IDMap, s), guard(path, v.Type, v.IDMap)); err != nil {
+		if err := errors.Join(p.own(ctx, path, v.IDMap, s), tree.Guard(path, v.Type, v.IDMap)); err != nil {
 			return "", err
 		}
 		return p.flatten(ctx, path, s)
@@ -113,7 +114,7 @@ func (p *pool) ready(ctx context.Context, path string, v storage.Volume, s *stat
 			return "", err
 		}
 	}
-	return "", guard(path, v.Type, v.IDMap)
+	return "", tree.Guard(path, v.Type, v.IDMap)
 }
 
 // attach shows a layered volume; a plain one is there already, unless it is to be shown read-only.
@@ -167,7 +168,7 @@ func (p *pool) Unmount(_ context.Context, v storage.Volume) error {
 	if err != nil {
 		return err
 	}
-	defer p.locks.write(path)()
+	defer p.locks.Write(path)()
 	_, err = p.release(path)
 	return err
 }
@@ -179,37 +180,11 @@ func (p *pool) release(path string) (flushed <-chan struct{}, err error) {
 	return flushed, err
 }
 
-// own moves the owners of the volume's own files to m. Each step is on disk before it begins, so that one that was cut short is resumed.
+// own moves the owners of the volume's own files to m.
 func (p *pool) own(ctx context.Context, path string, m idmap.Map, s *state) error {
-	if err := p.move(ctx, path, s); err != nil {
-		return err
-	}
-	steps, err := s.Map.Steps(m)
+	err := s.Move(ctx, filepath.Join(path, s.tree()), m, func() error { return s.write(path) })
 	if err != nil {
-		return err
-	}
-	s.Next = steps
-	if s.Shifted && len(steps) == 0 {
-		return nil
-	}
-	s.Shifted = true
-	if err := s.write(path); err != nil {
-		return err
-	}
-	return p.move(ctx, path, s)
-}
-
-// move takes the steps that are open.
-func (p *pool) move(ctx context.Context, path string, s *state) error {
-	for len(s.Next) > 0 {
-		to := s.Next[0]
-		if err := fs.Reown(ctx, filepath.Join(path, s.tree()), s.Map.Shift(to)); err != nil {
-			return fmt.Errorf("changing the owners of volume %q: %w", s.Name, err)
-		}
-		s.Map, s.Next = to, s.Next[1:]
-		if err := s.write(path); err != nil {
-			return err
-		}
+		return fmt.Errorf("changing the owners of volume %q: %w", s.Name, err)
 	}
 	return nil
 }

@@ -1,19 +1,18 @@
 package dir
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/errs"
 	"lxd/internal/host/idmap"
 	"lxd/internal/host/mount"
@@ -30,29 +29,11 @@ const (
 // one rename, and they are found again.
 const snapshots = ".snapshots"
 
-// folders hold the volumes of each type; this is the order of their lists.
-var folders = []string{"containers", "virtual-machines", "images", "custom"}
-
-// folderOf is where the volumes of a type are.
-func folderOf(t storage.VolumeType) string {
-	switch t {
-	case storage.ContainerVolume:
-		return "containers"
-	case storage.VMVolume:
-		return "virtual-machines"
-	case storage.ImageVolume:
-		return "images"
-	case storage.CustomVolume:
-		return "custom"
-	}
-	return ""
-}
-
 // pool is one open pool.
 type pool struct {
 	dir        string
 	namespaces *idmap.Namespaces
-	locks      locks
+	locks      tree.Locks
 	ability    ability
 	// work is what goes on in the background.
 	work sync.WaitGroup
@@ -71,7 +52,7 @@ func (p *pool) prepare() error {
 	if err := os.Chmod(p.dir, 0o711); err != nil {
 		return err
 	}
-	for _, f := range append([]string{tmp, trash, snapshots}, folders...) {
+	for _, f := range append([]string{tmp, trash, snapshots}, tree.Folders...) {
 		mode := os.FileMode(0o711)
 		if f == tmp || f == trash || f == snapshots {
 			mode = 0o700
@@ -130,16 +111,8 @@ func (p *pool) path(v storage.Volume) (string, error) {
 
 // whole is the folder of the volume that v, maybe a snapshot, belongs to.
 func (p *pool) whole(v storage.Volume) (string, error) {
-	f := folderOf(v.Type)
-	name := v.Name
-	switch {
-	case v.Type == storage.CustomVolume, v.Project != "" && v.Project != "default" && v.Type != storage.ImageVolume:
-		name = cmp.Or(v.Project, "default") + "_" + v.Name
-	}
-	if f == "" || v.Name == "" || name[0] == '.' || filepath.Base(name) != name || len(name) > unix.NAME_MAX {
-		return "", errs.Newf(errs.Invalid, "volume name %q of type %q is not possible on a \"dir\" pool", name, v.Type)
-	}
-	return filepath.Join(p.dir, f, name), nil
+	name, err := tree.Name(v)
+	return filepath.Join(p.dir, name), err
 }
 
 // find reads the state of an existing volume.
@@ -160,7 +133,7 @@ func (p *pool) find(v storage.Volume) (path string, s state, err error) {
 // Volumes lists what is there.
 func (p *pool) Volumes(ctx context.Context) ([]storage.Volume, error) {
 	var out []storage.Volume
-	for _, f := range folders {
+	for _, f := range tree.Folders {
 		err := p.states(ctx, f, func(path string, s state) error {
 			v := s.volume()
 			if at, err := p.path(v); err != nil || at != path { // a rename was cut short
@@ -175,10 +148,7 @@ func (p *pool) Volumes(ctx context.Context) ([]storage.Volume, error) {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(out, func(a, b storage.Volume) int {
-		return cmp.Or(cmp.Compare(slices.Index(folders, folderOf(a.Type)), slices.Index(folders, folderOf(b.Type))),
-			cmp.Compare(a.Project, b.Project), cmp.Compare(a.Name, b.Name))
-	})
+	tree.Sort(out)
 	return out, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/errs"
 	"lxd/internal/storage"
 )
@@ -55,7 +56,7 @@ func (p *pool) identify(to storage.Volume) error {
 	if err != nil {
 		return err
 	}
-	defer p.locks.write(path)()
+	defer p.locks.Write(path)()
 	_, s, err := p.find(to.At(""))
 	if err != nil {
 		return err
@@ -65,10 +66,10 @@ func (p *pool) identify(to storage.Volume) error {
 	}
 	folder, err := os.MkdirTemp(filepath.Join(p.dir, snapshots), "")
 	if err != nil {
-		return diskFull(err)
+		return tree.Full(err)
 	}
 	s.ID = filepath.Base(folder)
-	return diskFull(s.write(path))
+	return tree.Full(s.write(path))
 }
 
 func mkdir(path string) error {
@@ -108,8 +109,8 @@ func (p *pool) Restore(ctx context.Context, v storage.Volume) error {
 
 // restore does the work; free names the image that the volume lay on before.
 func (p *pool) restore(ctx context.Context, v storage.Volume, path, source string) (free string, err error) {
-	defer p.locks.write(path)()
-	defer p.locks.read(source)()
+	defer p.locks.Write(path)()
+	defer p.locks.Read(source)()
 	_, old, err := p.find(v.At(""))
 	if err != nil {
 		return "", err
@@ -161,9 +162,9 @@ func (p *pool) Rename(_ context.Context, from, to storage.Volume) error {
 	if second < first { // always in this order: two renames that cross do not wait for each other
 		first, second = second, first
 	}
-	defer p.locks.write(first)()
+	defer p.locks.Write(first)()
 	if first != second {
-		defer p.locks.write(second)()
+		defer p.locks.Write(second)()
 	}
 	return p.rename(source, path, from, to)
 }
@@ -188,7 +189,7 @@ func (p *pool) rename(source, path string, from, to storage.Volume) error {
 	}
 	if s.Project, s.Name = to.Project, to.Name; to.Snapshot == "" {
 		if err := s.write(source); err != nil {
-			return diskFull(err)
+			return tree.Full(err)
 		}
 	}
 	if source == path {
@@ -226,7 +227,7 @@ func (p *pool) sweepSnapshots() error {
 		return err
 	}
 	var owned []string
-	for _, f := range folders {
+	for _, f := range tree.Folders {
 		err := p.states(context.Background(), f, func(_ string, s state) error {
 			owned = append(owned, s.ID)
 			return nil

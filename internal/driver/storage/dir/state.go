@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lxd/internal/host/idmap"
+	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/storage"
 )
 
@@ -32,11 +32,7 @@ type state struct {
 	ID string `json:"id,omitempty"`
 	// Source is the image volume that the layer lies on; only a layered volume has one.
 	Source string `json:"source,omitempty"`
-	// Shifted says that the files' owners on disk are the host's ids of Map, and not those inside.
-	Shifted bool      `json:"shifted,omitempty"`
-	Map     idmap.Map `json:"map,omitempty"`
-	// Next are the maps that the owners are on their way to, in order.
-	Next []idmap.Map `json:"next,omitempty"`
+	tree.Owners
 	// Hidden says that the image volume was deleted and stays for those that depend on it.
 	Hidden bool `json:"hidden,omitempty"`
 }
@@ -88,5 +84,5 @@ func (s state) write(path string) error {
 	default:
 		return fmt.Errorf("volume folder %s: %w", path, err)
 	}
-	return replaceFile(filepath.Join(path, stateFile), b)
+	return tree.ReplaceFile(filepath.Join(path, stateFile), b)
 }

@@ -1,9 +1,9 @@
-package dir
+package tree
 
 import "sync"
 
-// locks are one lock for each volume, by path, that exist while somebody holds or wants them. The zero value is ready.
-type locks struct {
+// Locks are one lock for each volume, by path, that exist while somebody holds or wants them. The zero value is ready.
+type Locks struct {
 	mu  sync.Mutex
 	all map[string]*lock
 }
@@ -13,21 +13,21 @@ type lock struct {
 	users int
 }
 
-// write waits for the volume to be free and takes it; the result gives it back.
-func (l *locks) write(path string) func() {
+// Write waits for the volume to be free and takes it; the result gives it back.
+func (l *Locks) Write(path string) func() {
 	k := l.get(path)
 	k.Lock()
 	return func() { k.Unlock(); l.put(path, k) }
 }
 
-// read takes the volume together with other readers.
-func (l *locks) read(path string) func() {
+// Read takes the volume together with other readers.
+func (l *Locks) Read(path string) func() {
 	k := l.get(path)
 	k.RLock()
 	return func() { k.RUnlock(); l.put(path, k) }
 }
 
-func (l *locks) get(path string) *lock {
+func (l *Locks) get(path string) *lock {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.all == nil {
@@ -42,7 +42,7 @@ func (l *locks) get(path string) *lock {
 	return k
 }
 
-func (l *locks) put(path string, k *lock) {
+func (l *Locks) put(path string, k *lock) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if k.users--; k.users == 0 {
