@@ -26,10 +26,12 @@ import (
 	"lxd/internal/cli/instance"
 	"lxd/internal/cli/network"
 	"lxd/internal/cli/profile"
+	"lxd/internal/cli/project"
 	"lxd/internal/cli/remote"
 	"lxd/internal/cli/server"
 	"lxd/internal/cli/storage"
 	"lxd/internal/cli/term"
+	"lxd/internal/cli/warning"
 )
 
 // App is where one run of lxc reads and writes.
@@ -158,6 +160,7 @@ func nouns() []noun {
 		{[]string{"operation"}, server.Operation},
 		{[]string{"pause", "freeze"}, instance.Pause},
 		{[]string{"profile"}, profile.Command},
+		{[]string{"project"}, project.Command},
 		{[]string{"query"}, server.Query},
 		{[]string{"rebuild"}, instance.Rebuild},
 		{[]string{"remote"}, remote.Command},
@@ -169,6 +172,7 @@ func nouns() []noun {
 		{[]string{"stop"}, instance.Stop},
 		{[]string{"storage"}, storage.Command},
 		{[]string{"version"}, server.Version},
+		{[]string{"warning"}, warning.Command},
 	}
 }
 

@@ -136,4 +136,22 @@ func fixturePlaces(out map[string]answer) {
 		Memory:  api.ResourcesMemory{Used: 1 << 30, Total: 4 << 30},
 		Network: api.ResourcesNetwork{Cards: []api.ResourcesNetworkCard{{PCIAddress: "0000:00:03.0", Driver: "virtio", DriverVersion: "6"}}},
 		Storage: api.ResourcesStorage{Disks: []api.ResourcesStorageDisk{{ID: "vda", Size: 1 << 40}, {ID: "vdb", Size: 1 << 30}}}}}
+	moreFixture(out)
+}
+
+func moreFixture(out map[string]answer) {
+	web := api.Project{Name: "web", Description: "The web", Config: map[string]string{"features.images": "true", "features.profiles": "false", "user.a": "b"}, UsedBy: []string{"/1.0/instances/c1?project=web"}}
+	main := api.Project{Name: "default", Config: map[string]string{"features.images": "true", "features.profiles": "true", "features.storage.volumes": "true", "features.storage.buckets": "true", "features.networks": "true"}}
+	out["GET /1.0/projects"] = answer{metadata: []api.Project{main, web}, names: []string{"/1.0/projects/default", "/1.0/projects/web"}}
+	out["GET /1.0/projects/web"] = answer{metadata: web, etag: "e-web"}
+	out["GET /1.0/projects/web/state"] = answer{metadata: api.ProjectState{Resources: map[string]api.ProjectStateResource{"instances": {Limit: 5, Usage: 1}, "memory": {Limit: -1, Usage: 3 << 30}, "disk": {Limit: 1 << 40}}}}
+	out["DELETE /1.0/projects/web2"] = answer{async: true}
+	out["DELETE /1.0/projects/web"] = answer{async: true, fail: "busy"}
+	out["POST /1.0/projects/web"] = answer{async: true}
+	seen := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	warnings := []api.Warning{
+		{UUID: "4c9a", Type: "Instance type not operational", Count: 2, Severity: "low", Status: "new", FirstSeenAt: seen, LastSeenAt: seen.Add(time.Hour), LastMessage: "no KVM", Project: "web"},
+		{UUID: "5d0b", Type: "Failed to start network", Count: 1, Severity: "moderate", Status: "resolved", FirstSeenAt: seen, LastSeenAt: seen}}
+	out["GET /1.0/warnings"] = answer{metadata: warnings, names: []string{"/1.0/warnings/4c9a", "/1.0/warnings/5d0b"}}
+	out["GET /1.0/warnings/4c9a"] = answer{metadata: warnings[0], etag: "e-w"}
 }

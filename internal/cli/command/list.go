@@ -23,6 +23,8 @@ type Listing[F any] struct {
 	Targeted bool
 	// Hidden tells objects that only matter to those who read the raw list.
 	Hidden func(F) bool
+	// Keep tells what is listed at all; nil lists everything.
+	Keep func(F) bool
 	// Adapt picks other letters in view of what is listed.
 	Adapt func(letters string, items []F) string
 }
@@ -73,6 +75,9 @@ func (k *Kind[F, P]) list(args []string, l Listing[F], f listFlags) error {
 	var items []F
 	if _, err := server.OnTarget(f.target).Get(k.App.Ctx, k.collection(name, args, f.all), &items); err != nil {
 		return err
+	}
+	if l.Keep != nil {
+		items = slices.DeleteFunc(items, func(i F) bool { return !l.Keep(i) })
 	}
 	letters := f.letters
 	if l.Adapt != nil && letters == l.Letters {

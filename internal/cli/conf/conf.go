@@ -86,17 +86,20 @@ func Load(dir string) (*Config, error) {
 	if _, ok := c.Remotes["images"]; !ok {
 		c.Remotes["images"] = Remote{Addr: "https://images.lxd.canonical.com", Protocol: "simplestreams", Public: true}
 	}
-	maps.Copy(c.Remotes, builtin())
+	for name, r := range builtin() {
+		r.Project = c.Remotes[name].Project // all that a user may choose of a remote that is built in
+		c.Remotes[name] = r
+	}
 	return c, nil
 }
 
 func (c *Config) path() string { return filepath.Join(c.dir, "config.yml") }
 
-// Save writes the configuration, without what is built in.
+// Save writes the configuration, without what is built in and not touched.
 func (c *Config) Save() error {
 	out := *c
 	out.Remotes = maps.Clone(c.Remotes)
-	maps.DeleteFunc(out.Remotes, func(_ string, r Remote) bool { return r.Static || r.Global })
+	maps.DeleteFunc(out.Remotes, func(_ string, r Remote) bool { return r.Static && r.Project == "" || r.Global })
 	data, err := yaml.Marshal(&out)
 	if err != nil {
 		return err
@@ -121,6 +124,17 @@ func (c *Config) Parse(arg string) (remote, name string, err error) {
 		return "", "", fmt.Errorf("The remote \"%s\" doesn't exist", remote)
 	}
 	return remote, name, nil
+}
+
+// Use makes commands on remote use a project from now on; empty is the one that the server has for those who do not choose.
+func (c *Config) Use(remote, project string) error {
+	r, ok := c.Remotes[remote]
+	if !ok {
+		return fmt.Errorf("Remote %s doesn't exist", remote)
+	}
+	r.Project = project
+	c.Remotes[remote] = r
+	return c.Save()
 }
 
 // Editable returns remote name if it exists and may be changed.
