@@ -108,7 +108,7 @@ func customKey(pool string, v Volume) string {
 func (s *Service) findCustom(ctx context.Context, proj, pool, name string) (v Volume, unmapped bool, err error) {
 	name, snapshot, _ := strings.Cut(name, "/")
 	err = s.d.Store.View(ctx, func(tx store.Tx) error {
-		r, err := FindVolume(tx, pool, proj, CustomVolume, name)
+		r, err := Find(tx, Name{Pool: pool, Project: proj, Type: CustomVolume, Name: name})
 		if err != nil {
 			return err
 		}

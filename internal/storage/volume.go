@@ -223,11 +223,17 @@ func (s *Service) list(tx store.Tx, q Query) (out []api.StorageVolume, err error
 	if q.Type != "" && q.Type != CustomVolume {
 		return out, nil
 	}
+	kept, err := s.listSnapshots(tx, prefix, func(r SnapshotRecord) bool { return q.All || r.Project == owner })
+	return append(out, kept...), err
+}
+
+// listSnapshots are snapshots of custom volumes as lists of volumes show them.
+func (s *Service) listSnapshots(tx store.Tx, prefix string, wanted func(SnapshotRecord) bool) (out []api.StorageVolume, err error) {
 	for r, err := range Snapshots.All(tx, prefix) {
 		if err != nil {
 			return nil, err
 		}
-		if q.All || r.Project == owner {
+		if wanted(r) {
 			out = append(out, r.asVolume(s.d.Location))
 		}
 	}
@@ -248,7 +254,7 @@ func (s *Service) GetVolume(ctx context.Context, pool, proj string, typ VolumeTy
 		return v, nil, err
 	}
 	err = s.d.Store.View(ctx, func(tx store.Tx) error {
-		r, err := FindVolume(tx, pool, proj, typ, name)
+		r, err := Find(tx, Name{Pool: pool, Project: proj, Type: typ, Name: name})
 		if err != nil {
 			return err
 		}
@@ -258,20 +264,27 @@ func (s *Service) GetVolume(ctx context.Context, pool, proj string, typ VolumeTy
 	return v, etag, err
 }
 
-// FindVolume loads the volume that a project calls by that name.
-func FindVolume(tx store.Tx, pool, proj string, typ VolumeType, name string) (r VolumeRecord, err error) {
-	if _, err := Pools.Get(tx, pool); err != nil {
+// Name is how the callers of a project name a volume.
+type Name struct {
+	Pool, Project string
+	Type          VolumeType
+	Name          string
+}
+
+// Find loads the volume that a project calls by that name.
+func Find(tx store.Tx, n Name) (r VolumeRecord, err error) {
+	if _, err := Pools.Get(tx, n.Pool); err != nil {
 		return r, err
 	}
-	owner := proj
-	if typ == CustomVolume {
-		if owner, err = project.Owner(tx, proj, project.Volumes); err != nil {
+	owner := n.Project
+	if n.Type == CustomVolume {
+		if owner, err = project.Owner(tx, n.Project, project.Volumes); err != nil {
 			return r, err
 		}
 	}
-	r, err = Volumes.Get(tx, volumeKey(pool, typ, owner, name))
+	r, err = Volumes.Get(tx, volumeKey(n.Pool, n.Type, owner, n.Name))
 	if errs.Is(err, errs.NotFound) {
-		err = errs.Newf(errs.NotFound, "storage volume %q of type %q not found in storage pool %q", name, typ, pool)
+		err = errs.Newf(errs.NotFound, "storage volume %q of type %q not found in storage pool %q", n.Name, n.Type, n.Pool)
 	}
 	return r, err
 }
