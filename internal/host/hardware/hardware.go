@@ -1,4 +1,4 @@
-// Package hardware tells which processors, memory and machine the host has, as the kernel describes them below /sys and /proc.
+// Package hardware tells which processors, memory, disks, cards and machine the host has, as the kernel describes them below /sys and /proc.
 package hardware
 
 import (
@@ -25,10 +25,7 @@ func (h Host) Resources() (api.Resources, error) {
 	}
 	memory, err := h.Memory()
 	return api.Resources{
-		CPU: cpu, Memory: memory, System: h.System(),
-		GPU: api.ResourcesGPU{Cards: []api.ResourcesGPUCard{}}, Network: api.ResourcesNetwork{Cards: []api.ResourcesNetworkCard{}},
-		Storage: api.ResourcesStorage{Disks: []api.ResourcesStorageDisk{}}, USB: api.ResourcesUSB{Devices: []api.ResourcesUSBDevice{}},
-		PCI: api.ResourcesPCI{Devices: []api.ResourcesPCIDevice{}},
+		CPU: cpu, Memory: memory, System: h.System(), GPU: h.GPU(), Network: h.Network(), Storage: h.Storage(), USB: h.USB(), PCI: h.PCI(),
 	}, err
 }
 

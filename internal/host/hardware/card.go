@@ -1,0 +1,117 @@
+package hardware
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"lxd/api"
+)
+
+const classNet = "sys/class/net"
+
+// Network lists network cards with their ports; interfaces without hardware are none. Virtual functions are shown below their card.
+func (h Host) Network() api.ResourcesNetwork {
+	out := api.ResourcesNetwork{Cards: []api.ResourcesNetworkCard{}}
+	where := map[string]int{}
+	for _, name := range h.list(classNet) {
+		link := classNet + "/" + name + "/device"
+		dir, err := filepath.EvalSymlinks(h.path(link))
+		if err != nil {
+			continue
+		}
+		port := h.port(name)
+		if exists(dir, "physfn") { // shown with the card that it is a part of
+			continue
+		}
+		if i, ok := where[dir]; ok {
+			out.Cards[i].Ports = append(out.Cards[i].Ports, port)
+			continue
+		}
+		where[dir] = len(out.Cards)
+		card := h.card(link)
+		card.FirmwareVersion = h.firmware(name)
+		card.Ports = []api.ResourcesNetworkCardPort{port}
+		card.SRIOV = h.virtualCards(dir)
+		out.Cards = append(out.Cards, card)
+	}
+	out.Total = int64(len(out.Cards))
+	for _, c := range out.Cards {
+		if c.SRIOV != nil {
+			out.Total += int64(len(c.SRIOV.VFs))
+		}
+	}
+	return out
+}
+
+func (h Host) card(link string) api.ResourcesNetworkCard {
+	o := h.origin(link)
+	return api.ResourcesNetworkCard{
+		Driver: o.driver, DriverVersion: o.version, NUMANode: o.node, PCIAddress: o.pci, USBAddress: o.usb,
+		Vendor: o.vendor, VendorID: o.vendorID, Product: o.product, ProductID: o.productID,
+	}
+}
+
+// virtualCards are the virtual functions of a card, nil if it can have none.
+func (h Host) virtualCards(dir string) *api.ResourcesNetworkCardSRIOV {
+	most := number(dir, "sriov_totalvfs", 0)
+	if most == 0 {
+		return nil
+	}
+	out := &api.ResourcesNetworkCardSRIOV{CurrentVFs: number(dir, "sriov_numvfs", 0), MaximumVFs: most, VFs: []api.ResourcesNetworkCard{}}
+	for _, entry := range (Host{}).list(dir) {
+		if !strings.HasPrefix(entry, "virtfn") {
+			continue
+		}
+		vf, err := filepath.EvalSymlinks(filepath.Join(dir, entry))
+		if err != nil {
+			continue
+		}
+		card := h.card(strings.TrimPrefix(vf, h.path("")))
+		for _, name := range (Host{}).list(filepath.Join(vf, "net")) {
+			card.Ports = append(card.Ports, h.port(name))
+		}
+		out.VFs = append(out.VFs, card)
+	}
+	slices.SortFunc(out.VFs, func(a, b api.ResourcesNetworkCard) int { return strings.Compare(a.PCIAddress, b.PCIAddress) })
+	return out
+}
+
+// port is one interface of a card.
+func (h Host) port(name string) api.ResourcesNetworkCardPort {
+	dir := classNet + "/" + name + "/"
+	p := api.ResourcesNetworkCardPort{
+		ID: name, Address: h.text(dir + "address"), Port: h.number(dir+"dev_port", 0), Protocol: protocols[h.number(dir+"type", 0)],
+		LinkDetected: h.number(dir+"carrier", 0) == 1,
+	}
+	if p.LinkDetected {
+		p.LinkSpeed = max(h.number(dir+"speed", 0), 0) // -1 is unknown
+		if d := h.text(dir + "duplex"); d != "unknown" {
+			p.LinkDuplex = d
+		}
+	}
+	return p
+}
+
+// protocols names types of interfaces (linux/if_arp.h).
+var protocols = map[int64]string{1: "ethernet", 32: "infiniband"}
+
+// firmware asks the driver of an interface which firmware its card has; "" if it does not say. Only the interfaces of this network
+// namespace can be asked.
+func (h Host) firmware(name string) string {
+	if h.Root != "" {
+		return ""
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(s)
+	info, err := unix.IoctlGetEthtoolDrvinfo(s, name)
+	if err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(info.Fw_version[:])
+}
