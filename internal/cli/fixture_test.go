@@ -155,3 +155,22 @@ func moreFixture(out map[string]answer) {
 	out["GET /1.0/warnings"] = answer{metadata: warnings, names: []string{"/1.0/warnings/4c9a", "/1.0/warnings/5d0b"}}
 	out["GET /1.0/warnings/4c9a"] = answer{metadata: warnings[0], etag: "e-w"}
 }
+
+// clusterFixture makes the server one of a cluster.
+func clusterFixture(out map[string]answer) {
+	s := server()
+	s.Environment.ServerClustered = true
+	out["GET /1.0"] = answer{metadata: s, etag: "e-server"}
+	member := api.ClusterMember{ServerName: "s1", URL: "https://10.0.0.1:8443", Status: "Online", Message: "Fully operational", Architecture: "x86_64", Roles: []string{"database", "event-hub"},
+		FailureDomain: "rack1", Config: map[string]string{"user.a": "b"}, Groups: []string{"default"}}
+	group := api.ClusterGroup{Name: "fast", Description: "Fast disks", Members: []string{"s1"}}
+	token := api.Operation{ID: "t1", Class: "token", Status: "Running", StatusCode: 103, Metadata: map[string]any{"serverName": "s2", "secret": "x", "fingerprint": "f", "addresses": []string{"10.0.0.1:8443"}, "expiresAt": day}}
+	out["GET /1.0/cluster/members"] = answer{metadata: []api.ClusterMember{member}, names: []string{"/1.0/cluster/members/s1"}}
+	out["GET /1.0/cluster/members/s1"] = answer{metadata: member, etag: "e-s1"}
+	out["GET /1.0/cluster/members/s1/state"] = answer{metadata: api.ClusterMemberState{SysInfo: api.ClusterMemberSysInfo{Uptime: 60, LogicalCPUs: 4}}}
+	out["POST /1.0/cluster/members/s1/state"] = answer{async: true}
+	out["GET /1.0/cluster/groups"] = answer{metadata: []api.ClusterGroup{group}, names: []string{"/1.0/cluster/groups/fast"}}
+	out["GET /1.0/cluster/groups/fast"] = answer{metadata: group, etag: "e-fast"}
+	out["POST /1.0/cluster/members"] = answer{async: true, class: "token", meta: token.Metadata}
+	out["GET /1.0/operations"] = answer{metadata: map[string][]api.Operation{"running": {token}}}
+}

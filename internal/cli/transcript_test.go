@@ -30,7 +30,11 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := startFake(t, fixture())
+			answers := fixture()
+			if strings.HasSuffix(file, "cluster.txt") {
+				clusterFixture(answers)
+			}
+			f := startFake(t, answers)
 			var got strings.Builder
 			for _, block := range blocks(string(want)) {
 				got.WriteString(block.head)

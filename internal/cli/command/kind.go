@@ -40,6 +40,10 @@ type Kind[F, P any] struct {
 	Newline bool
 	// Pairs is what set says that it takes; empty means the usual.
 	Pairs string
+	// Branch is where the commands are, when that is not the noun.
+	Branch string
+	// Check refuses servers that cannot have such objects; nil takes all.
+	Check func(*client.Client) error
 	// Completes are the lists that complete the names: see App.CompleteNames.
 	Completes []string
 }
@@ -64,6 +68,11 @@ func (k *Kind[F, P]) At(args []string, target string) (Object, error) {
 	}
 	if target != "" {
 		server = server.OnTarget(target)
+	}
+	if k.Check != nil {
+		if err := k.Check(server); err != nil {
+			return Object{}, err
+		}
 	}
 	return Object{server, k.Path(names)}, nil
 }
@@ -241,8 +250,9 @@ func (k *Kind[F, P]) Update(args []string, target string, edit func(*P) error) e
 func (k *Kind[F, P]) Edit() *cobra.Command {
 	target := new(string)
 	name := strings.Fields(k.Words)[0]
+	branch := cmp.Or(k.Branch, k.Noun)
 	cmd := k.Command(Leaf{Use: "edit " + k.Words, Short: "Edit " + k.Noun + " configurations as YAML", Least: k.Names, Most: k.Names,
-		Example: "lxc " + k.Noun + " edit " + name + " < " + k.Noun + ".yaml\n    Replace the configuration by the content of a file",
+		Example: "lxc " + branch + " edit " + name + " < " + strings.ReplaceAll(k.Noun, " ", "-") + ".yaml\n    Replace the configuration by the content of a file",
 		Run:     func(args []string) error { return k.EditObject(args, *target) }})
 	if k.Names > 1 { // pools and networks are edited as a whole
 		target = k.target(cmd)

@@ -72,6 +72,11 @@ func (k *Kind[F, P]) list(args []string, l Listing[F], f listFlags) error {
 	if err != nil {
 		return err
 	}
+	if k.Check != nil {
+		if err := k.Check(server); err != nil {
+			return err
+		}
+	}
 	var items []F
 	if _, err := server.OnTarget(f.target).Get(k.App.Ctx, k.collection(name, args, f.all), &items); err != nil {
 		return err

@@ -329,7 +329,7 @@ func editInstance(a *command.App, arg string) error {
 }
 
 func configMetadata(a *command.App) *cobra.Command {
-	k := &command.Kind[api.ImageMetadata, api.ImageMetadata]{App: a, Noun: "instance metadata", Words: "[<remote>:]<instance>", Names: 1, Completes: []string{"instances"},
+	k := &command.Kind[api.ImageMetadata, api.ImageMetadata]{App: a, Noun: "instance metadata", Branch: "config metadata", Words: "[<remote>:]<instance>", Names: 1, Completes: []string{"instances"},
 		Path: func(n []string) string { return client.Path("instances", n[0], "metadata") }}
 	return command.Branch("metadata", "Manage instance metadata files", k.Edit(), k.Show())
 }

@@ -30,7 +30,7 @@ The fingerprint is shown and cannot be changed.`
 
 func trustKind(a *command.App) *command.Kind[api.Certificate, api.CertificatePut] {
 	return &command.Kind[api.Certificate, api.CertificatePut]{
-		App: a, Noun: "trust", Words: "[<remote>:]<fingerprint>", Names: 1, Help: trustHelp, Completes: []string{"certificates"},
+		App: a, Noun: "trust", Branch: "config trust", Words: "[<remote>:]<fingerprint>", Names: 1, Help: trustHelp, Completes: []string{"certificates"},
 		Path:     func(n []string) string { return client.Path("certificates", n[0]) },
 		Writable: func(c *api.Certificate) api.CertificatePut { return c.Writable() },
 	}

@@ -16,7 +16,7 @@ import (
 
 func volumeKind(a *command.App) *command.Kind[api.StorageVolume, api.StorageVolumePut] {
 	return &command.Kind[api.StorageVolume, api.StorageVolumePut]{
-		App: a, Noun: "storage volume", Words: "[<remote>:]<pool> [<type>/]<volume>", Names: 2, Targeted: true,
+		App: a, Noun: "storage volume", Branch: "storage volume", Words: "[<remote>:]<pool> [<type>/]<volume>", Names: 2, Targeted: true,
 		Completes: []string{"storage-pools", "storage-pools/{0}/volumes/custom"},
 		Path:      volumePath,
 		Writable:  func(v *api.StorageVolume) api.StorageVolumePut { return v.Writable() },
