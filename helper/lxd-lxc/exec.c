@@ -33,6 +33,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -46,7 +47,7 @@ struct request {
 	gid_t gid;
 	const char *dir, *seccomp;
 	int terminal, width, height;
-	char **env, **args;
+	char **env, **args, **limits;
 };
 
 /* What must be opened before the host is out of sight. */
@@ -105,7 +106,7 @@ static char **next_list(char **at, const char *end)
 }
 
 /* The request: uid, gid, folder, filter program or "", terminal ("0" or "1"), width, height, number of variables and these,
- * number of arguments and these. */
+ * number of arguments and these, number of limits and these, "NUMBER SOFT HARD". */
 static void read_request(struct request *r)
 {
 	struct stat st;
@@ -127,6 +128,7 @@ static void read_request(struct request *r)
 	r->height = strtol(next(&at, end), NULL, 10);
 	r->env = next_list(&at, end);
 	r->args = next_list(&at, end);
+	r->limits = next_list(&at, end);
 	if (!r->args[0])
 		give_up("the request names no program", 0);
 }
@@ -349,6 +351,20 @@ static void confine(const struct host *h)
 		give_up("cannot apply the system call filter", errno);
 }
 
+/* limit sets what the container's processes are limited to: on the host, since inside nobody may raise a limit. */
+static void limit(const struct request *r)
+{
+	for (char **l = r->limits; *l; l++) {
+		unsigned long long soft, hard;
+		int number;
+		if (sscanf(*l, "%d %llu %llu", &number, &soft, &hard) != 3)
+			give_up("the request has a limit that is none", 0);
+		struct rlimit want = {soft, hard};
+		if (setrlimit(number, &want) < 0)
+			refuse("cannot set a limit of limits.kernel", errno);
+	}
+}
+
 static void take_terminal(int slave)
 {
 	if (slave < 0)
@@ -397,6 +413,7 @@ static _Noreturn void inside(const struct request *r, const struct host *h)
 	join(h);
 	if (setsid() < 0)
 		give_up("cannot start a session", errno);
+	limit(r);
 	enter(h);
 	change_dir(r);
 	if (r->terminal)

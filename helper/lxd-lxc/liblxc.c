@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
@@ -167,13 +168,71 @@ __attribute__((visibility("default"))) int execl(const char *path, const char *a
 	return execv(path, argv);
 }
 
+/* What is needed of libseccomp, which liblxc brings along. */
+struct seccomp {
+	void *(*init)(uint32_t);
+	int (*attr_set)(void *, int, uint32_t);
+	int (*arch_add)(void *, uint32_t), (*arch_remove)(void *, uint32_t), (*load)(const void *);
+	int (*rule_add_array)(void *, uint32_t, int, unsigned, const void *);
+	int (*resolve)(const char *);
+	int (*export)(const void *, int);
+};
+
+enum { attr_bad_arch = 2, attr_nnp = 3, no_syscall = -1 };
+
+/* The other architectures that the kernel runs programs of. */
+#ifdef __x86_64__
+static const uint32_t compat_archs[] = {0x40000003 /* i386 */, 0x4000003e /* x32 */};
+#elif defined __aarch64__
+static const uint32_t compat_archs[] = {0x40000028 /* arm */};
+#else
+static const uint32_t compat_archs[] = {0};
+#endif
+enum { compat_count = sizeof compat_archs / sizeof *compat_archs };
+
+static int load_seccomp(struct seccomp *s)
+{
+	const struct { const char *name; void **to; } want[] = {
+		{"seccomp_init", (void **)&s->init},
+		{"seccomp_attr_set", (void **)&s->attr_set},
+		{"seccomp_arch_add", (void **)&s->arch_add},
+		{"seccomp_arch_remove", (void **)&s->arch_remove},
+		{"seccomp_load", (void **)&s->load},
+		{"seccomp_rule_add_array", (void **)&s->rule_add_array},
+		{"seccomp_syscall_resolve_name", (void **)&s->resolve},
+		{"seccomp_export_bpf", (void **)&s->export},
+	};
+	void *lib = dlopen("libseccomp.so.2", RTLD_LAZY);
+
+	for (size_t i = 0; lib && i < sizeof want / sizeof *want; i++)
+		if (!(*want[i].to = dlsym(lib, want[i].name)))
+			return -1;
+	return lib ? 0 : -1;
+}
+
+/* Set when the container to be started may run programs of the kernel's own architecture only. */
+static struct seccomp native_only;
+
+/* liblxc lets programs of architectures through that its policy has no rules for: here they are ended. */
+__attribute__((visibility("default"))) int seccomp_load(const void *ctx)
+{
+	struct seccomp s = native_only;
+
+	for (int i = 0; s.load && i < compat_count; i++)
+		s.arch_remove((void *)ctx, compat_archs[i]); /* of no consequence if it is not there */
+	if (s.load && s.attr_set((void *)ctx, attr_bad_arch, 0x80000000))
+		return -EINVAL;
+	if (!s.load && load_seccomp(&s))
+		return -ENOSYS;
+	return s.load(ctx);
+}
+
 /*
- * start NAME LXCPATH CONFIG: prints "INIT STARTTIME MONITOR STARTTIME". With the hook lxd-lxc-connect in CONFIG, descriptor 4 is
+ * start NAME LXCPATH CONFIG [native]: prints "INIT STARTTIME MONITOR STARTTIME". With the hook lxd-lxc-connect in CONFIG, descriptor 4 is
  * a SOCK_SEQPACKET socket: the number of a process in the new namespaces is sent there, and "y" comes back to go on.
  */
 int cmd_start(int argc, char **argv)
 {
-	(void)argc;
 	struct lxc_container *c = container(argv[0], argv[1]);
 
 	if (!c)
@@ -183,6 +242,8 @@ int cmd_start(int argc, char **argv)
 	if (snprintf(exit_note, sizeof exit_note, "%s/exit", argv[1]) >= (int)sizeof exit_note)
 		return fail(ENAMETOOLONG, "%s", argv[1]);
 	unlink(exit_note);
+	if (argc > 3 && load_seccomp(&native_only))
+		return fail(0, "cannot load libseccomp; install the package libseccomp2");
 	if (!c->load_config(c, argv[2]))
 		return fail(0, "liblxc rejects the configuration %s", argv[2]);
 	c->want_daemonize(c, true);
@@ -218,104 +279,63 @@ int cmd_console(int argc, char **argv)
 	return 0;
 }
 
-/* What is needed of libseccomp, which liblxc brings along. */
-struct seccomp {
-	void *(*init)(uint32_t);
-	int (*attr_set)(void *, int, uint32_t);
-	int (*arch_add)(void *, uint32_t);
-	int (*rule_add)(void *, uint32_t, int, unsigned);
-	int (*rule_add_array)(void *, uint32_t, int, unsigned, const void *);
-	int (*resolve)(const char *);
-	int (*export)(const void *, int);
+/* A condition on an argument of a system call, as libseccomp has it. */
+struct condition {
+	unsigned arg;
+	int op;
+	uint64_t a, b;
 };
 
-enum { act_allow = 0x7fff0000, act_kill = 0x80000000, act_errno = 0x00050000, attr_nnp = 3, no_syscall = -1 };
-
-static int load_seccomp(struct seccomp *s)
+/* add_rule adds "NAME ACTION" and, for each condition, "ARG OP A B", all numbers but the name. */
+static int add_rule(struct seccomp *s, void *ctx, char *line)
 {
-	const struct { const char *name; void **to; } want[] = {
-		{"seccomp_init", (void **)&s->init},
-		{"seccomp_attr_set", (void **)&s->attr_set},
-		{"seccomp_arch_add", (void **)&s->arch_add},
-		{"seccomp_rule_add", (void **)&s->rule_add},
-		{"seccomp_rule_add_array", (void **)&s->rule_add_array},
-		{"seccomp_syscall_resolve_name", (void **)&s->resolve},
-		{"seccomp_export_bpf", (void **)&s->export},
-	};
-	void *lib = dlopen("libseccomp.so.2", RTLD_LAZY);
+	struct condition all[6];
+	char name[65];
+	uint32_t act;
+	unsigned count = 0;
+	int used;
 
-	for (size_t i = 0; lib && i < sizeof want / sizeof *want; i++)
-		if (!(*want[i].to = dlsym(lib, want[i].name)))
-			return -1;
-	return lib ? 0 : -1;
-}
-
-/* action reads "errno N", "kill" or "allow"; fallback when there is none; 0 when it is another. */
-static uint32_t action(char *word, uint32_t fallback)
-{
-	unsigned number;
-
-	if (!word || !*word)
-		return fallback;
-	if (sscanf(word, "errno %u", &number) == 1 && number < 4096)
-		return act_errno | number;
-	if (!strcmp(word, "kill"))
-		return act_kill;
-	return strcmp(word, "allow") ? 0 : (uint32_t)act_allow;
-}
-
-static int add_rule(struct seccomp *s, void *ctx, char *line, uint32_t fallback)
-{
-	/* the flag of umount2(2) that forces, as the second argument */
-	const struct { unsigned arg; int masked_eq; uint64_t mask, value; } force = {1, 7, MNT_FORCE, MNT_FORCE};
-	char *rest = strchr(line, ' ');
-
-	if (!strcmp(line, "reject_force_umount"))
-		return s->rule_add_array(ctx, act_errno | EACCES, s->resolve("umount2"), 1, &force) ? fail(0, "the policy's rule for umount2") : 0;
-	if (rest)
-		*rest++ = 0;
-	int nr = s->resolve(line);
-	uint32_t act = action(rest, fallback);
-	if (act == 0)
-		return fail(0, "the policy's action %s of %s is unknown", rest, line);
-	int err = nr == no_syscall ? 0 : s->rule_add(ctx, act, nr, 0);
-	return err ? fail(-err, "the policy's rule for %s", line) : 0;
+	if (sscanf(line, "%64s %u%n", name, &act, &used) != 2)
+		return fail(0, "the rule %s can not be read", line);
+	for (line += used; count < 6; count++, line += used) {
+		struct condition *c = &all[count];
+		if (sscanf(line, " %u %d %" SCNu64 " %" SCNu64 "%n", &c->arg, &c->op, &c->a, &c->b, &used) != 4)
+			break;
+	}
+	int nr = s->resolve(name);
+	int err = nr == no_syscall ? 0 : s->rule_add_array(ctx, act, nr, count, all);
+	return err ? fail(-err, "the policy's rule for %s", name) : 0;
 }
 
 /*
- * seccomp POLICY OUT: exec applies this program to what it runs, since liblxc has the filter only in the container's own
- * first process. The policy is of liblxc's version 2: "2", "denylist" or "allowlist" with an action, then one rule a line
- * for all architectures of the machine.
+ * seccomp RULES OUT: exec applies this program to what it runs, since liblxc has the filter only in the container's own
+ * first process. The first line of RULES is the action for all other calls, and 1 if programs of the machine's other architectures
+ * may run; then comes one rule a line, for all of these.
  */
 int cmd_seccomp(int argc, char **argv)
 {
 	(void)argc;
-	static char text[1 << 16];
+	static char text[1 << 17];
 	struct seccomp s;
 	char *save = NULL, *line;
+	uint32_t fallback;
+	int compat;
 
 	if (read_file(argv[0], text, sizeof text) < 0)
 		return fail(errno, "cannot read %s", argv[0]);
 	if (load_seccomp(&s))
 		return fail(0, "cannot load libseccomp; install the package libseccomp2");
 	line = strtok_r(text, "\n", &save);
-	if (!line || strcmp(line, "2") || !(line = strtok_r(NULL, "\n", &save)))
-		return fail(0, "%s is not a policy of version 2", argv[0]);
-	int deny = !strncmp(line, "denylist", 8);
-	char *word = strchr(line, ' ');
-	uint32_t fallback = deny ? action(NULL, act_allow) : action(word ? word + 1 : NULL, act_kill);
+	if (!line || sscanf(line, "%u %d", &fallback, &compat) != 2)
+		return fail(0, "%s has no first line", argv[0]);
 	void *ctx = s.init(fallback);
 	if (!ctx)
 		return fail(0, "libseccomp makes no filter");
 	s.attr_set(ctx, attr_nnp, 0);
-#ifdef __x86_64__
-	s.arch_add(ctx, 0x40000003); /* i386 */
-	s.arch_add(ctx, 0x4000003e); /* x32 */
-#elif defined __aarch64__
-	s.arch_add(ctx, 0x40000028); /* arm */
-#endif
+	for (int i = 0; compat && i < compat_count; i++)
+		s.arch_add(ctx, compat_archs[i]);
 	while ((line = strtok_r(NULL, "\n", &save)))
-		if (*line != '[' && *line != '#' && add_rule(&s, ctx, line, deny ? act_kill : act_allow))
+		if (add_rule(&s, ctx, line))
 			return 1;
 	int out = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (out < 0)

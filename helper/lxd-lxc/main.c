@@ -2,10 +2,10 @@
  * lxd-lxc is the only program here that touches liblxc and the namespaces of containers. It keeps no state: all that it
  * needs comes with each call, and all that lasts is in the kernel or in the caller's folders.
  *
- *   lxd-lxc start NAME LXCPATH CONFIG    starts a container and leaves its monitor running
+ *   lxd-lxc start NAME LXCPATH CONFIG [native]   starts a container and leaves its monitor running
  *   lxd-lxc exec [LABEL]                 runs a program in a container (request on descriptor 5, see exec.c)
  *   lxd-lxc console NAME LXCPATH         sends the console's descriptors over the socket that is descriptor 3
- *   lxd-lxc seccomp POLICY OUT           compiles a liblxc policy file to the kernel's filter program
+ *   lxd-lxc seccomp RULES OUT            compiles rules about system calls to the kernel's filter program
  *   lxd-lxc version                      prints the version of liblxc
  */
 #include "helper.h"
@@ -106,9 +106,9 @@ static const struct command {
 	const char *usage;
 } commands[] = {
 	{"exec", cmd_exec, 0, 2, "[ID [GROUP]]"},
-	{"start", cmd_start, 3, 3, "NAME LXCPATH CONFIG"},
+	{"start", cmd_start, 3, 4, "NAME LXCPATH CONFIG [native]"},
 	{"console", cmd_console, 2, 2, "NAME LXCPATH"},
-	{"seccomp", cmd_seccomp, 2, 2, "POLICY OUT"},
+	{"seccomp", cmd_seccomp, 2, 2, "RULES OUT"},
 	{"version", cmd_version, 0, 0, ""},
 	{0},
 };

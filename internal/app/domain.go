@@ -13,6 +13,7 @@ import (
 	"lxd/internal/driver/device/disk"
 	"lxd/internal/driver/device/nic"
 	"lxd/internal/host/idmap"
+	"lxd/internal/host/module"
 	"lxd/internal/image"
 	"lxd/internal/instance"
 	"lxd/internal/machine"
@@ -63,7 +64,8 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks,
 		Kinds: []device.Kind{disk.Kind(), nic.Bridged(d.networks, a.dir.path)}, Host: host, Announce: a.hub.Announce,
-		RunDir: a.dir.join("run"), LogDir: a.dir.join("logs"),
+		LoadModule: module.Loader{Loaded: "/sys/module"}.Load,
+		RunDir:     a.dir.join("run"), LogDir: a.dir.join("logs"),
 	})
 	d.profiles.Use(d.instances)
 	d.networks.Use(d.instances)
@@ -125,6 +127,9 @@ func describeHost() (instance.Host, error) {
 		h.IDMap = append(h.IDMap, machine.IDRange{Host: r.Host, Inside: r.Inside, Size: r.Size})
 	}
 	if h.CPUs, err = onlineCPUs(); err != nil {
+		return instance.Host{}, err
+	}
+	if h.Nodes, err = numaNodes("/sys/devices/system/node", h.CPUs); err != nil {
 		return instance.Host{}, err
 	}
 	h.Memory, err = memoryBytes()

@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +16,31 @@ func onlineCPUs() ([]int, error) {
 		return nil, err
 	}
 	return parseCPUs(strings.TrimSpace(string(b)))
+}
+
+// numaNodes lists the CPUs of each node below /sys/devices/system/node. A kernel that knows none has one node with all.
+func numaNodes(dir string, all []int) (map[int][]int, error) {
+	found, err := filepath.Glob(filepath.Join(dir, "node[0-9]*"))
+	if err != nil || len(found) == 0 {
+		return map[int][]int{0: all}, err
+	}
+	nodes := map[int][]int{}
+	for _, path := range found {
+		n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), "node"))
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(path, "cpulist"))
+		if err != nil {
+			return nil, err
+		}
+		if list := strings.TrimSpace(string(b)); list != "" { // a node may be memory alone
+			if nodes[n], err = parseCPUs(list); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nodes, nil
 }
 
 func parseCPUs(list string) (cpus []int, err error) {

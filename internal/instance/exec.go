@@ -13,6 +13,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/instance/config"
 	"lxd/internal/instance/session"
 	"lxd/internal/machine"
 	"lxd/internal/op"
@@ -39,7 +40,7 @@ func (s *Service) Exec(ctx context.Context, proj, name string, post api.Instance
 	}
 	env := execEnvironment(v.config, post)
 	cmd := machine.Command{
-		Args: post.Command, Env: pairs(env), UID: uint32(post.User), GID: uint32(post.Group), Dir: post.Cwd,
+		Args: post.Command, Env: pairs(env), UID: uint32(post.User), GID: uint32(post.Group), Dir: post.Cwd, Rlimits: config.Rlimits(v.config),
 		Terminal: post.Interactive, Width: int(post.Width), Height: int(post.Height),
 	}
 	o := spec("instance-exec", api.OperationExecutingCommand, v.Record)
@@ -96,12 +97,12 @@ func checkExecText(post api.InstanceExecPost) error {
 }
 
 // execEnvironment is the environment of a command: what the instance is configured with, what the request says, and defaults.
-func execEnvironment(config map[string]string, post api.InstanceExecPost) map[string]string {
+func execEnvironment(own map[string]string, post api.InstanceExecPost) map[string]string {
 	env := map[string]string{"PATH": searchPath, "LANG": "C.UTF-8"}
 	if post.User == 0 {
 		env["HOME"], env["USER"] = "/root", "root"
 	}
-	maps.Copy(env, environment(config))
+	maps.Copy(env, config.Environment(own))
 	maps.Copy(env, post.Environment)
 	return env
 }

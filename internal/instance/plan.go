@@ -3,9 +3,9 @@ package instance
 import (
 	"encoding/json"
 	"maps"
-	"strings"
 
 	"lxd/internal/device"
+	"lxd/internal/instance/config"
 	"lxd/internal/machine"
 	"lxd/internal/schema"
 	"lxd/internal/storage"
@@ -27,23 +27,13 @@ func plan(v view, at setting, grants []device.Grant) machine.Plan {
 	p := machine.Plan{
 		ID: v.ID(), Name: v.Name, RunDir: at.runDir, LogDir: at.logDir,
 		Root: at.root.Root, RootShifted: at.root.Shifted, IDMap: at.idmap,
-		Env: environment(v.config), Limits: at.limits, Nesting: Keys.Bool(v.config, "security.nesting"),
+		Env: config.Environment(v.config), Limits: at.limits, Nesting: Keys.Bool(v.config, "security.nesting"),
+		Rlimits: config.Rlimits(v.config), Sysctls: config.Sysctls(v.config), Syscalls: config.Syscalls(v.config), Raw: v.config["raw.lxc"],
 	}
 	for _, g := range grants {
 		p.Mounts, p.NICs, p.Nodes = append(p.Mounts, g.Mounts...), append(p.NICs, g.NICs...), append(p.Nodes, g.Nodes...)
 	}
 	return p
-}
-
-// environment is what "environment.*" asks for.
-func environment(config map[string]string) map[string]string {
-	env := map[string]string{}
-	for k, v := range config {
-		if name, ok := strings.CutPrefix(k, "environment."); ok {
-			env[name] = v
-		}
-	}
-	return env
 }
 
 // idmapText is how an id map is shown in volatile keys: one entry for users and one for groups each.

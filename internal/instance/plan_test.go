@@ -22,9 +22,13 @@ func TestPlan(t *testing.T) {
 		"shares": {InstancePut: api.InstancePut{Config: map[string]string{
 			"limits.cpu": "1,3", "limits.cpu.allowance": "50%", "limits.cpu.priority": "5"}}},
 		"environment": {InstancePut: api.InstancePut{Config: map[string]string{"environment.A": "x y", "environment.B": "#"}}},
-		"nesting":     {InstancePut: api.InstancePut{Config: map[string]string{"security.nesting": "true"}}},
-		"privileged":  {InstancePut: api.InstancePut{Config: map[string]string{"security.privileged": "true"}}},
-		"no-nic":      {InstancePut: api.InstancePut{Devices: instance.Devices{"eth0": {"type": "none"}}}},
+		"kernel": {InstancePut: api.InstancePut{Config: map[string]string{
+			"limits.kernel.nofile": "100:200", "linux.sysctl.net.ipv4.ip_forward": "1", "linux.kernel_modules": "tun, overlay", "limits.cpu.nodes": "1",
+			"security.syscalls.deny": "mount errno 1", "security.syscalls.deny_default": "false", "security.syscalls.deny_compat": "true",
+			"raw.lxc": "lxc.cap.drop = sys_nice", "limits.disk.priority": "8", "limits.memory.enforce": "soft", "limits.memory": "512MiB"}}},
+		"nesting":    {InstancePut: api.InstancePut{Config: map[string]string{"security.nesting": "true"}}},
+		"privileged": {InstancePut: api.InstancePut{Config: map[string]string{"security.privileged": "true"}}},
+		"no-nic":     {InstancePut: api.InstancePut{Devices: instance.Devices{"eth0": {"type": "none"}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

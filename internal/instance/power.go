@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/instance/config"
+	"lxd/internal/instance/cpu"
 	"lxd/internal/machine"
 	"lxd/internal/op"
 )
@@ -197,6 +199,19 @@ func errNoFreezer() error {
 	return errs.Newf(errs.Unsupported, "this server cannot freeze instances of this type")
 }
 
+// cpuset is the CPUs that a running instance is given: those that it names, or as many as it asks for, of its NUMA nodes if it names such.
+func (s *Service) cpuset(key string, keys map[string]string) string {
+	want := keys["limits.cpu"]
+	if keys["limits.cpu.nodes"] == "" {
+		return s.cpus.Assign(key, want, s.d.Host.CPUs)
+	}
+	near := cpu.Near(keys["limits.cpu.nodes"], s.d.Host.Nodes)
+	if want == "" {
+		want = strconv.Itoa(len(near))
+	}
+	return s.cpus.Assign(key, want, near)
+}
+
 // tune gives a running machine the limits that its configuration asks for now; one that does not run needs nothing.
 func (s *Service) tune(ctx context.Context, key string) error {
 	r := s.live.get(key)
@@ -207,8 +222,11 @@ func (s *Service) tune(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	want, err := config.Limits(v.config, s.d.Host.Memory, s.cpus.Assign(key, v.config["limits.cpu"], s.d.Host.CPUs))
+	want, err := config.Limits(v.config, s.d.Host.Memory, s.cpuset(key, v.config))
 	if err != nil {
+		return err
+	}
+	if err := s.loadModules(ctx, v.config); err != nil {
 		return err
 	}
 	r.mu.Lock()

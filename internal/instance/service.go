@@ -72,6 +72,8 @@ type Host struct {
 	// CPUs are the numbers of the CPUs that are online; Memory is the bytes of memory.
 	CPUs   []int
 	Memory int64
+	// Nodes are the CPUs of each NUMA node.
+	Nodes map[int][]int
 	// Boot changes each time the host boots.
 	Boot string
 	// IDMap is the map of unprivileged containers.
@@ -95,6 +97,8 @@ type Deps struct {
 	Location string
 	// Announce publishes an event.Change that no record goes with; nil is no one.
 	Announce func(any)
+	// LoadModule makes the kernel have a module.
+	LoadModule func(ctx context.Context, name string) error
 	// RunDir and LogDir hold a folder for each instance.
 	RunDir, LogDir string
 }

@@ -90,9 +90,18 @@ func (l *launch) prepare(ctx context.Context, key string) error {
 	if l.devices, err = l.s.build(ctx, l.v); err != nil {
 		return err
 	}
-	set := l.s.cpus.Assign(key, l.v.config["limits.cpu"], l.s.d.Host.CPUs)
-	l.limits, err = config.Limits(l.v.config, l.s.d.Host.Memory, set)
+	l.limits, err = config.Limits(l.v.config, l.s.d.Host.Memory, l.s.cpuset(key, l.v.config))
 	return err
+}
+
+// loadModules makes the kernel have the modules that a configuration names.
+func (s *Service) loadModules(ctx context.Context, keys map[string]string) error {
+	for _, name := range config.Modules(keys["linux.kernel_modules"]) {
+		if err := s.d.LoadModule(ctx, name); err != nil {
+			return fmt.Errorf("linux.kernel_modules: %w", err)
+		}
+	}
+	return nil
 }
 
 // startable tells whether an instance may be started at all.
@@ -149,6 +158,9 @@ func (l *launch) run(ctx context.Context) (err error) {
 	at := setting{root: l.root, runDir: l.s.runDir(l.v.Record), logDir: l.s.logDir(l.v.Record), idmap: l.s.idmap(l.v), limits: l.limits}
 	// The folders above are passed through by the container's root, who is nobody here.
 	if err := errors.Join(os.MkdirAll(l.s.d.RunDir, 0o711), os.MkdirAll(at.runDir, 0o700), os.MkdirAll(at.logDir, 0o700)); err != nil {
+		return err
+	}
+	if err := l.s.loadModules(ctx, l.v.config); err != nil {
 		return err
 	}
 	p := plan(l.v, at, l.grants)

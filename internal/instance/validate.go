@@ -6,34 +6,30 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/instance/config"
+	"lxd/internal/instance/cpu"
 	"lxd/internal/profile"
-	"lxd/internal/schema"
 	"lxd/internal/store"
 )
 
 // CheckProfile fails with Invalid and names every key and device that no instance can have.
-func (s *Service) CheckProfile(config map[string]string, devices Devices) error {
+func (s *Service) CheckProfile(keys map[string]string, devices Devices) error {
 	var all []error
-	for _, name := range slices.Sorted(maps.Keys(config)) {
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
 		all = append(all, checkKeyName(name))
 		if k, ok := Keys.Lookup(name); ok && k.Volatile {
 			all = append(all, fmt.Errorf("key %q belongs to one instance: it cannot be in a profile", name))
 		}
 	}
-	return joined(append(all, Keys.Validate(config), s.checkDevices(devices)))
+	return joined(append(all, Keys.Validate(keys), s.checkDevices(devices)))
 }
 
-// checkKeyName keeps the free part of a key from breaking out of what it is written to: "environment." goes into the
-// configuration of machines.
 func checkKeyName(name string) error {
-	free, ok := strings.CutPrefix(name, "environment.")
-	if err := schema.OneLine(name); err != nil || ok && strings.ContainsAny(free, "= \t\"'\\") {
-		return fmt.Errorf("key %q: blanks, quotes, = and control characters are not allowed in it", name)
+	if err := config.CheckName(name); err != nil {
+		return fmt.Errorf("key %q: %w", name, err)
 	}
 	return nil
 }
@@ -55,11 +51,28 @@ func (s *Service) checkView(ctx context.Context, v view) error {
 	if err := s.checkLocal(v.Record); err != nil {
 		return err
 	}
-	if err := checkRoot(v.devices); err != nil {
+	if err := errors.Join(config.Check(v.config), s.checkNodes(v.config["limits.cpu.nodes"]), checkRoot(v.devices)); err != nil {
 		return err
 	}
 	_, err := s.build(ctx, v)
 	return err
+}
+
+// checkNodes refuses NUMA nodes that this host has not.
+func (s *Service) checkNodes(list string) error {
+	if list == "" {
+		return nil
+	}
+	nodes, err := cpu.Parse(list)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if len(s.d.Host.Nodes[n]) == 0 {
+			return errs.Newf(errs.Invalid, "limits.cpu.nodes: this host has no NUMA node %d with CPUs", n)
+		}
+	}
+	return nil
 }
 
 // checkRoot fails with Invalid unless devices have one root disk. There may be none where there are no devices at all: so an

@@ -488,7 +488,13 @@ func (w *world) daemon(t *testing.T) {
 	w.ops = op.NewManager(base, op.Options{Store: w.st, Location: "none", Hook: w.step})
 	w.svc = instance.New(base, instance.Deps{
 		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Copies: volumes{w.host}, Images: images{}, Networks: &w.nets, Kinds: []device.Kind{disk.Kind(), w.nicKind()},
-		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1, 2, 3}, Memory: 8 << 30, Boot: "boot-1",
+		LoadModule: func(_ context.Context, name string) error {
+			if name == "missing" {
+				return errs.Newf(errs.Unavailable, "there is no module %s", name)
+			}
+			return nil
+		},
+		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1, 2, 3}, Memory: 8 << 30, Boot: "boot-1", Nodes: map[int][]int{0: {0, 1}, 1: {2, 3}},
 			IDMap: []machine.IDRange{{Host: 1000000, Inside: 0, Size: 1000000000}}},
 		Location: "none", Announce: w.note, RunDir: w.dir + "/run", LogDir: w.dir + "/logs",
 	})

@@ -32,11 +32,18 @@ type Plan struct {
 	// IDMap is the user namespace; empty means privileged.
 	IDMap []IDRange
 	// Init is the first program and its arguments; nil means /sbin/init.
-	Init    []string
-	Env     map[string]string
-	Limits  Limits
-	Nesting bool
-	Mounts  []Mount
+	Init   []string
+	Env    map[string]string
+	Limits Limits
+	// Rlimits are limits of each process, as "SOFT:HARD" or one value for both, by the names of prlimit(2) in lower case without
+	// "RLIMIT_"; "unlimited" is one of the values.
+	Rlimits map[string]string `json:",omitempty"`
+	// Sysctls are kernel parameters of the machine's own namespaces, by their dotted names.
+	Sysctls map[string]string `json:",omitempty"`
+	// Syscalls says which system calls are refused; the zero Syscalls refuses those that endanger the host.
+	Syscalls Syscalls `json:",omitzero"`
+	Nesting  bool
+	Mounts   []Mount
 	// NICs are the network interfaces that Connect makes.
 	NICs  []NIC
 	Nodes []Node
@@ -62,18 +69,43 @@ type (
 	IDRange = device.IDRange
 )
 
+// Syscalls says which system calls a machine's programs may make, in the language of liblxc's policies of version 2.
+type Syscalls struct {
+	// Policy is a whole policy, in place of all else.
+	Policy string `json:",omitempty"`
+	// Allow are the rules of those that are allowed, all others being refused.
+	Allow string `json:",omitempty"`
+	// Deny are rules beyond the usual ones, which NoDefault leaves out; NoCompat refuses those of other architectures of the CPU.
+	Deny      string `json:",omitempty"`
+	NoDefault bool   `json:",omitempty"`
+	NoCompat  bool   `json:",omitempty"`
+}
+
+// NoSwap is the Limits.Swappiness of machines that are never swapped out.
+const NoSwap = -1
+
 // Limits are resource limits; zero values mean none.
 type Limits struct {
-	// MemoryBytes is the hard limit; Swap allows using swap beyond it.
+	// MemoryBytes is the hard limit; with MemorySoft it holds only when memory is short. Swap allows using swap beyond it.
 	MemoryBytes int64
+	MemorySoft  bool `json:",omitempty"`
 	Swap        bool
+	// Swappiness is how readily memory is swapped out, from 1 to 100, or NoSwap; 0 is the kernel's usual 60.
+	Swappiness int64 `json:",omitempty"`
 	// CPUSet is a kernel CPU list, such as "0-1,4".
 	CPUSet string
 	// CPUQuota and CPUPeriod are microseconds of the CFS scheduler.
 	CPUQuota, CPUPeriod int64
 	CPUShares           int64
 	Processes           int64
+	// DiskWeight is the share of disk access, from 10 to 1000, of which 500 are usual.
+	DiskWeight int64 `json:",omitempty"`
+	// Hugepages are bytes of huge pages of each size.
+	Hugepages Hugepages `json:",omitzero"`
 }
+
+// Hugepages are limits in bytes by the size of the pages; zero values mean none.
+type Hugepages struct{ KB64, MB1, MB2, GB1 int64 }
 
 // Handle is what is stored of a running machine so that a restarted daemon finds it again.
 type Handle struct {
@@ -154,6 +186,8 @@ type Command struct {
 	UID, GID uint32
 	// Dir is the working folder inside; "" means the root's home or "/".
 	Dir string
+	// Rlimits are limits of the process, as in a Plan.
+	Rlimits map[string]string
 	// Terminal gives the program a new terminal of Width by Height instead of Stdin, Stdout and Stderr.
 	Terminal      bool
 	Width, Height int

@@ -65,9 +65,9 @@ func miscellaneousKeys() []schema.Key {
 		{Name: "cluster.evacuate", Type: schema.OneOf("auto", "migrate", "live-migrate", "stop"), Default: "auto", Short: "What happens to the instance when its member is evacuated"},
 		{Name: "environment.*", Type: schema.String, Live: schema.LiveYes, Short: "Environment variable for the first program and for commands"},
 		{Name: "image.*", Type: schema.Blob, Short: "Property of the image that the instance was made from"},
-		{Name: "linux.kernel_modules", Type: schema.Strings, Later: true, Live: schema.LiveYes, Condition: container, Short: "Kernel modules to load before the start"},
+		{Name: "linux.kernel_modules", Type: schema.Strings, Check: checkModules, Live: schema.LiveYes, Condition: container, Short: "Kernel modules to load before the start"},
 		{Name: "linux.kernel_modules.load", Type: schema.OneOf("boot", "ondemand"), Default: "boot", Later: true, Condition: container, Short: "When kernel modules are loaded"},
-		{Name: "linux.sysctl.*", Type: schema.String, Later: true, Condition: container, Short: "Kernel parameter to set inside"},
+		{Name: "linux.sysctl.*", Type: schema.String, Condition: container, Short: "Kernel parameter to set inside"},
 		{Name: "placement.group", Type: schema.String, Later: true, Live: schema.LiveYes, Short: "Placement group that decides which member the instance is put on"},
 		{Name: "ubuntu_pro.guest_attach", Type: schema.OneOf("off", "on", "available"), Default: "off", Later: true, Short: "Whether the guest takes over the host's Ubuntu Pro subscription"},
 		{Name: "user.*", Type: schema.Blob, Short: "Free-form key of the user"},
@@ -86,11 +86,11 @@ func nvidiaKeys() []schema.Key {
 func rawKeys() []schema.Key {
 	return []schema.Key{
 		{Name: "raw.apparmor", Type: schema.Blob, Later: true, Live: schema.LiveYes, Short: "Lines for the AppArmor profile"},
-		{Name: "raw.idmap", Type: schema.Blob, Later: true, Short: "Extra id mappings"},
-		{Name: "raw.lxc", Type: schema.Blob, Later: true, Condition: container, Short: "Lines for the liblxc configuration"},
+		{Name: "raw.idmap", Type: schema.Blob, Later: true, Check: checkRawIDMap, Short: "Extra id mappings"},
+		{Name: "raw.lxc", Type: schema.Blob, Check: checkRaw, Condition: container, Short: "Lines for the liblxc configuration"},
 		{Name: "raw.qemu", Type: schema.Blob, Later: true, Condition: VM, Short: "Extra QEMU arguments"},
 		{Name: "raw.qemu.conf", Type: schema.Blob, Later: true, Condition: VM, Short: "Changes to the generated QEMU configuration"},
-		{Name: "raw.seccomp", Type: schema.Blob, Later: true, Condition: container, Short: "Lines for the seccomp profile"},
+		{Name: "raw.seccomp", Type: schema.Blob, Check: checkPolicy, Condition: container, Short: "Lines for the seccomp profile"},
 	}
 }
 
@@ -98,15 +98,16 @@ func limitKeys() []schema.Key {
 	return []schema.Key{
 		{Name: "limits.cpu", Type: schema.String, Check: cpu.Check, Default: "1 (VMs)", Live: schema.LiveYes, Short: "Number of CPUs, or the set of CPUs, that the instance may use"},
 		{Name: "limits.cpu.allowance", Type: schema.String, Check: checkAllowance, Default: "100%", Live: schema.LiveYes, Condition: container, Short: "Share of CPU time: 50% when others want it too, 25ms/100ms always"},
-		{Name: "limits.cpu.nodes", Type: schema.String, Later: true, Live: schema.LiveYes, Short: "NUMA nodes whose CPUs are used"},
+		{Name: "limits.cpu.nodes", Type: schema.String, Check: cpu.CheckSet, Live: schema.LiveYes, Short: "NUMA nodes whose CPUs are used"},
 		{Name: "limits.cpu.pin_strategy", Type: schema.OneOf("none", "auto"), Default: "none", Later: true, Condition: VM, Short: "How virtual CPUs are pinned"},
 		{Name: "limits.cpu.priority", Type: schema.Between(0, 10), Default: "10 (maximum)", Live: schema.LiveYes, Condition: container, Short: "Rank among instances that want the same CPU time"},
-		{Name: "limits.disk.priority", Type: schema.Between(0, 10), Default: "5 (medium)", Later: true, Live: schema.LiveYes, Short: "Rank among instances that want disk access"},
+		{Name: "limits.disk.priority", Type: schema.Between(0, 10), Default: "5 (medium)", Live: schema.LiveYes, Short: "Rank among instances that want disk access"},
+		{Name: "limits.kernel.*", Type: schema.String, Check: checkRlimit, Condition: container, Short: "Limit of each process, as SOFT:HARD, one value for both, or unlimited"},
 		{Name: "limits.max_bus_ports", Type: schema.Integer, Default: "8", Later: true, Condition: VM, Short: "Number of PCIe ports for hot-plugging"},
 		{Name: "limits.memory", Type: schema.String, Check: checkMemory, Default: "1GiB (VMs)", Live: schema.LiveYes, Short: "Most memory that the instance may use, in bytes or as a percentage of the host's"},
-		{Name: "limits.memory.enforce", Type: schema.OneOf("soft", "hard"), Default: "hard", Later: true, Live: schema.LiveYes, Condition: container, Short: "Whether the memory limit holds always or only under pressure"},
+		{Name: "limits.memory.enforce", Type: schema.OneOf("soft", "hard"), Default: "hard", Live: schema.LiveYes, Condition: container, Short: "Whether the memory limit holds always or only under pressure"},
 		{Name: "limits.memory.swap", Type: schema.Bool, Default: "true", Live: schema.LiveYes, Condition: container, Short: "Whether the instance may use swap beyond its memory limit"},
-		{Name: "limits.memory.swap.priority", Type: schema.Between(0, 10), Default: "10 (maximum)", Later: true, Live: schema.LiveYes, Condition: container, Short: "How late the instance is swapped out"},
+		{Name: "limits.memory.swap.priority", Type: schema.Between(0, 10), Default: "10 (maximum)", Live: schema.LiveYes, Condition: container, Short: "How late the instance is swapped out"},
 		{Name: "limits.processes", Type: schema.Between(1, 1<<31-1), Default: "empty", Live: schema.LiveYes, Condition: container, Short: "Most processes that may run in the instance"},
 	}
 }
@@ -116,7 +117,7 @@ func hugepageKeys() []schema.Key {
 		{Name: "limits.memory.hugepages", Type: schema.Bool, Default: "false", Later: true, Condition: VM, Short: "Whether memory is backed by huge pages"},
 	}
 	for _, size := range []string{"1GB", "1MB", "2MB", "64KB"} {
-		keys = append(keys, schema.Key{Name: "limits.hugepages." + size, Type: schema.Size, Later: true, Live: schema.LiveYes, Condition: container,
+		keys = append(keys, schema.Key{Name: "limits.hugepages." + size, Type: schema.Size, Live: schema.LiveYes, Condition: container,
 			Short: "Most memory in huge pages of " + size})
 	}
 	return keys
@@ -155,10 +156,10 @@ func idmapKeys() []schema.Key {
 
 func syscallKeys() []schema.Key {
 	keys := []schema.Key{
-		{Name: "security.syscalls.allow", Type: schema.Blob, Later: true, Condition: container, Short: "System calls that are allowed, all others being refused"},
-		{Name: "security.syscalls.deny", Type: schema.Blob, Later: true, Condition: container, Short: "System calls that are refused"},
-		{Name: "security.syscalls.deny_compat", Type: schema.Bool, Default: "false", Later: true, Condition: container, Short: "Whether 32-bit system calls are refused on 64-bit hosts"},
-		{Name: "security.syscalls.deny_default", Type: schema.Bool, Default: "true", Later: true, Condition: container, Short: "Whether dangerous system calls are refused"},
+		{Name: "security.syscalls.allow", Type: schema.Blob, Check: checkRules, Condition: container, Short: "System calls that are allowed, all others being refused"},
+		{Name: "security.syscalls.deny", Type: schema.Blob, Check: checkRules, Condition: container, Short: "System calls that are refused"},
+		{Name: "security.syscalls.deny_compat", Type: schema.Bool, Default: "false", Condition: container, Short: "Whether 32-bit system calls are refused on 64-bit hosts"},
+		{Name: "security.syscalls.deny_default", Type: schema.Bool, Default: "true", Condition: container, Short: "Whether dangerous system calls are refused"},
 		{Name: "security.syscalls.intercept.mount.allowed", Type: schema.Strings, Later: true, Live: schema.LiveYes, Condition: container, Short: "File systems that may be mounted"},
 		{Name: "security.syscalls.intercept.mount.fuse", Type: schema.Strings, Later: true, Live: schema.LiveYes, Condition: container, Short: "File systems that are mounted by a FUSE program instead"},
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"lxd/internal/machine"
+	"lxd/internal/schema"
 )
 
 // Limits reads the resource limits of a configuration that was validated; cpuset is what a CPU count was turned into.
@@ -14,7 +15,21 @@ func Limits(config map[string]string, totalMemory int64, cpuset string) (l machi
 			return l, fmt.Errorf("limits.memory: %w", err)
 		}
 	}
+	l.MemorySoft = config["limits.memory.enforce"] == "soft" && l.MemoryBytes > 0
 	l.Swap = Keys.Bool(config, "limits.memory.swap")
+	if l.Swappiness, err = swappiness(config); err != nil {
+		return l, err
+	}
+	if v := config["limits.disk.priority"]; v != "" {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return l, fmt.Errorf("limits.disk.priority: %w", err)
+		}
+		l.DiskWeight = max(n*100, 10)
+	}
+	if l.Hugepages, err = hugepages(config); err != nil {
+		return l, err
+	}
 	l.CPUSet = cpuset
 	l.CPUShares = shares(config)
 	if v := config["limits.cpu.allowance"]; v != "" {
@@ -45,4 +60,32 @@ func shares(config map[string]string) int64 {
 		return 0
 	}
 	return max(n, 2)
+}
+
+// swappiness turns the rank among those that are swapped out into the kernel's measure: the highest is the kernel's usual one.
+func swappiness(config map[string]string) (int64, error) {
+	if !Keys.Bool(config, "limits.memory.swap") {
+		return machine.NoSwap, nil
+	}
+	v := config["limits.memory.swap.priority"]
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("limits.memory.swap.priority: %w", err)
+	}
+	return 70 - n, nil
+}
+
+func hugepages(config map[string]string) (h machine.Hugepages, err error) {
+	for size, to := range map[string]*int64{"64KB": &h.KB64, "1MB": &h.MB1, "2MB": &h.MB2, "1GB": &h.GB1} {
+		key := "limits.hugepages." + size
+		if v := config[key]; v != "" {
+			if *to, err = schema.ParseSize(v); err != nil {
+				return h, fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	}
+	return h, nil
 }

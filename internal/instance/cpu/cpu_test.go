@@ -42,3 +42,12 @@ func TestAssigner(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestNear(t *testing.T) {
+	nodes := map[int][]int{0: {0, 2}, 1: {1, 3}}
+	for list, want := range map[string][]int{"0": {0, 2}, "0-1": {0, 1, 2, 3}, "1,1": {1, 3}, "7": nil, "x": nil} {
+		if got := cpu.Near(list, nodes); !slices.Equal(got, want) {
+			t.Errorf("%s: %v", list, got)
+		}
+	}
+}

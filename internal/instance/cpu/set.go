@@ -20,6 +20,12 @@ func Check(v string) error {
 	return err
 }
 
+// CheckSet accepts a kernel list, "0-3" or "1,5" or "2".
+func CheckSet(v string) error {
+	_, err := Parse(v)
+	return err
+}
+
 // Parse reads a kernel CPU list.
 func Parse(v string) (cpus []int, err error) {
 	for part := range strings.SplitSeq(v, ",") {
@@ -58,4 +64,21 @@ func Text(cpus []int) string {
 		parts, i = append(parts, part), j+1
 	}
 	return strings.Join(parts, ",")
+}
+
+// Near are the CPUs of the NUMA nodes in a list that CheckSet accepts, in order; a node that there is not has none.
+func Near(list string, nodes map[int][]int) (cpus []int) {
+	wanted, err := Parse(list)
+	if err != nil {
+		return nil
+	}
+	for _, n := range wanted {
+		for _, c := range nodes[n] {
+			if !slices.Contains(cpus, c) {
+				cpus = append(cpus, c)
+			}
+		}
+	}
+	slices.Sort(cpus)
+	return cpus
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"lxd/internal/errs"
+	"lxd/internal/machine"
 )
 
 // config collects the lines of a liblxc configuration. It is the only way into that file: whatever a user can choose passes through
@@ -43,20 +44,13 @@ func (c *config) fields(key string, fields ...string) {
 }
 
 // raw adds lines that the administrator wrote in liblxc's own language.
-func (c *config) raw(lines string) {
-	for line := range strings.SplitSeq(lines, "\n") {
-		key, value, ok := strings.Cut(line, "=")
-		key = strings.TrimSpace(key)
-		switch {
-		case key == "" && !ok, strings.HasPrefix(key, "#"):
-			continue
-		case !ok || strings.IndexFunc(key, notKey) >= 0 || !strings.HasPrefix(key, "lxc."):
-			c.fail("the line %q of raw.lxc is not of the form \"lxc.key = value\"", line)
-		case reserved(key):
-			c.fail("raw.lxc must not set %s: the server needs it for itself", key)
-		default:
-			c.line(key, strings.TrimSpace(value))
-		}
+func (c *config) raw(text string) {
+	lines, err := machine.ParseRaw(text)
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	for _, l := range lines {
+		c.line(l.Key, l.Value)
 	}
 }
 
@@ -76,11 +70,6 @@ func control(r rune) bool { return r < 0x20 || r == 0x7f || r == 0x85 || r == 0x
 
 func notKey(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
-}
-
-// reserved tells of keys by which raw.lxc would break what the driver relies on.
-func reserved(key string) bool {
-	return strings.HasPrefix(key, "lxc.log.") || strings.HasPrefix(key, "lxc.cgroup.dir.") || key == "lxc.syslog" || key == "lxc.ephemeral"
 }
 
 // quoted protects a value from losing its outer blanks or quotes: liblxc strips one pair of quotes.

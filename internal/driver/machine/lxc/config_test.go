@@ -20,10 +20,10 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func host(t testing.TB, version int) lxc.Host {
 	t.Helper()
 	root := t.TempDir()
-	files := map[string]string{"cgroup.controllers": "cpu cpuset memory pids\n"}
+	files := map[string]string{"cgroup.controllers": "cpu cpuset io hugetlb memory pids\n"}
 	if version == 1 {
 		files = map[string]string{"memory/memory.memsw.limit_in_bytes": "", "unified/cgroup.controllers": "hugetlb\n"}
-		for _, c := range []string{"cpu", "cpuset", "memory", "pids", "devices", "freezer"} {
+		for _, c := range []string{"blkio", "cpu", "cpuset", "memory", "pids", "devices", "freezer"} {
 			files[c+"/tasks"] = ""
 		}
 	}
@@ -40,7 +40,8 @@ func host(t testing.TB, version int) lxc.Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lxc.Host{Cgroups: tree}
+	return lxc.Host{Cgroups: tree, Files: map[string]bool{"memory.memsw.limit_in_bytes": true, "memory.swappiness": true, "memory.swap.max": true,
+		"blkio.bfq.weight": true, "io.weight": true, "hugetlb.2MB.limit_in_bytes": true, "hugetlb.2MB.max": true}}
 }
 
 func small() machine.Plan {
@@ -65,6 +66,16 @@ func full() machine.Plan {
 	return p
 }
 
+// configured is a plan with what the keys of an instance's configuration can ask for beyond full.
+func configured() machine.Plan {
+	p := small()
+	p.Limits = machine.Limits{MemoryBytes: 1 << 30, MemorySoft: true, Swap: true, Swappiness: 65, DiskWeight: 250,
+		Hugepages: machine.Hugepages{MB2: 4 << 20, GB1: 1 << 30}}
+	p.Rlimits = map[string]string{"nofile": "1000:2000", "core": "unlimited"}
+	p.Sysctls = map[string]string{"net.ipv4.ip_forward": "1", "kernel.msgmax": "65536"}
+	return p
+}
+
 func TestGolden(t *testing.T) {
 	privileged := small()
 	privileged.IDMap = nil
@@ -76,6 +87,8 @@ func TestGolden(t *testing.T) {
 		host lxc.Host
 	}{
 		{"small", small(), host(t, 1)},
+		{"configured-v1", configured(), host(t, 1)},
+		{"configured-v2", configured(), host(t, 2)},
 		{"full-v1", full(), withLXCFS},
 		{"full-v2", full(), host(t, 2)},
 		{"privileged", privileged, host(t, 2)},
@@ -114,13 +127,18 @@ func TestRejected(t *testing.T) {
 		"option": func(p *machine.Plan) {
 			p.Mounts = []machine.Mount{{Source: "a", Target: "c", Options: []string{"ro,rw"}}}
 		},
-		"node":       func(p *machine.Plan) { p.Nodes = []machine.Node{{Path: "/../x"}} },
-		"raw":        func(p *machine.Plan) { p.Raw = "hello" },
-		"raw key":    func(p *machine.Plan) { p.Raw = "other.key = x" },
-		"raw blank":  func(p *machine.Plan) { p.Raw = "lxc.a b = x" },
-		"raw log":    func(p *machine.Plan) { p.Raw = "lxc.log.file = /etc/passwd" },
-		"raw group":  func(p *machine.Plan) { p.Raw = "lxc.cgroup.dir.container=x" },
-		"raw return": func(p *machine.Plan) { p.Raw = "lxc.arch = a\rb" },
+		"node":        func(p *machine.Plan) { p.Nodes = []machine.Node{{Path: "/../x"}} },
+		"raw":         func(p *machine.Plan) { p.Raw = "hello" },
+		"raw key":     func(p *machine.Plan) { p.Raw = "other.key = x" },
+		"raw blank":   func(p *machine.Plan) { p.Raw = "lxc.a b = x" },
+		"raw log":     func(p *machine.Plan) { p.Raw = "lxc.log.file = /etc/passwd" },
+		"raw group":   func(p *machine.Plan) { p.Raw = "lxc.cgroup.dir.container=x" },
+		"raw include": func(p *machine.Plan) { p.Raw = "lxc.include = /etc/x" },
+		"raw map":     func(p *machine.Plan) { p.Raw = "lxc.idmap = u 0 0 10" },
+		"raw root":    func(p *machine.Plan) { p.Raw = "lxc.rootfs.path = /" },
+		"rlimit":      func(p *machine.Plan) { p.Rlimits = map[string]string{"nofile": "1\nlxc.include = x"} },
+		"sysctl":      func(p *machine.Plan) { p.Sysctls = map[string]string{"a.b": "1\nlxc.include = x"} },
+		"raw return":  func(p *machine.Plan) { p.Raw = "lxc.arch = a\rb" },
 	} {
 		p := small()
 		spoil(&p)

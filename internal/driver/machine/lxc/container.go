@@ -234,7 +234,7 @@ func (c *container) Thaw(ctx context.Context) error { return c.group.Thaw(ctx) }
 
 // Tune changes limits. Some depend on each other in an order that depends on their present values, so what fails is tried once more.
 func (c *container) Tune(ctx context.Context, l machine.Limits) error {
-	list := settings(c.driver.tree, l)
+	list := settings(Host{Cgroups: c.driver.tree, Files: c.driver.files}, l)
 	var failed error
 	for range 2 {
 		failed = nil
@@ -255,4 +255,19 @@ func (c *container) Tune(ctx context.Context, l machine.Limits) error {
 		}
 	}
 	return failed
+}
+
+// hybrid sets the limits that liblxc leaves out: on hosts with both versions of control groups those of version 2.
+func (c *container) hybrid(l machine.Limits) error {
+	if c.driver.tree.Version("devices") != 1 {
+		return nil
+	}
+	for _, s := range limited(settings(Host{Cgroups: c.driver.tree, Files: c.driver.files}, l)) {
+		if c.driver.tree.Version(s.controller) == 2 {
+			if err := c.group.Set(s.controller, s.file, s.value); err != nil {
+				return fmt.Errorf("set %s to %q: %w", s.file, s.value, err)
+			}
+		}
+	}
+	return nil
 }

@@ -42,8 +42,10 @@ type Driver struct {
 	tree   *cgroup.Tree
 	lxcfs  string
 	locks  string
-	// filter is the compiled default policy.
-	filter []byte
+	// usual is the default policy.
+	usual policy
+	// files are the optional files of control groups that are there.
+	files map[string]bool
 }
 
 // New makes a driver of the helper program at that path.
@@ -56,8 +58,8 @@ func New(helper string) (*Driver, error) {
 	if err != nil {
 		return nil, errs.Newf(errs.Unavailable, "cannot load the container helper: %w; build it with `make build`", err)
 	}
-	d := &Driver{helper: image, tree: tree, lxcfs: "/var/lib/lxcfs", locks: "/run/lxc/lock"}
-	if d.filter, err = d.compile(defaultPolicy); err != nil {
+	d := &Driver{helper: image, tree: tree, lxcfs: "/var/lib/lxcfs", locks: "/run/lxc/lock", files: offered(tree)}
+	if d.usual, err = d.compile(context.Background(), defaultPolicy); err != nil {
 		return nil, errors.Join(err, image.Close())
 	}
 	return d, nil
@@ -90,7 +92,11 @@ func (d *Driver) Start(ctx context.Context, p machine.Plan) (m machine.Machine, 
 	if p.Mounts, err = settle(p); err != nil {
 		return nil, err
 	}
-	text, err := Render(p, Host{Cgroups: d.tree, LXCFS: d.lxcfsDir()})
+	text, err := Render(p, Host{Cgroups: d.tree, LXCFS: d.lxcfsDir(), Files: d.files})
+	if err != nil {
+		return nil, err
+	}
+	calls, err := d.policy(ctx, p.Syscalls)
 	if err != nil {
 		return nil, err
 	}
@@ -105,16 +111,20 @@ func (d *Driver) Start(ctx context.Context, p machine.Plan) (m machine.Machine, 
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
 	u.Add("files of "+p.ID, func(context.Context) error { return d.clean(p.ID, p.RunDir) })
-	if err := d.prepare(p, text); err != nil {
+	if err := d.prepare(p, text, calls); err != nil {
 		return nil, err
 	}
-	h, err := d.launch(ctx, p, lock)
+	h, err := d.launch(ctx, p, lock, calls.native)
 	if err != nil {
 		u.Add("processes of "+p.ID, func(ctx context.Context) error { return d.end(ctx, p.ID, p.RunDir) })
 		return nil, err
 	}
 	if m, err = d.hold(h); errs.Is(err, errs.NotFound) {
 		return nil, errs.Newf(errs.Internal, "container %s ended as soon as it had been started: see %s", p.Name, filepath.Join(p.LogDir, "console.log"))
+	}
+	if c, ok := m.(*container); ok && err == nil {
+		u.Add("processes of "+p.ID, func(ctx context.Context) error { return d.end(ctx, p.ID, p.RunDir) })
+		err = c.hybrid(p.Limits)
 	}
 	return m, err
 }
@@ -177,7 +187,7 @@ func (d *Driver) lock(ctx context.Context, runDir string) (*os.File, error) {
 
 // prepare writes what liblxc reads. Others may pass through the run folder, since the container's root, who is nobody on the host,
 // must reach the mount point in it; they cannot list it, and the files in it are root's.
-func (d *Driver) prepare(p machine.Plan, text string) error {
+func (d *Driver) prepare(p machine.Plan, text string, calls policy) error {
 	if err := os.Chmod(p.RunDir, 0o711); err != nil {
 		return err
 	}
@@ -189,7 +199,7 @@ func (d *Driver) prepare(p machine.Plan, text string) error {
 			return err
 		}
 	}
-	files := map[string][]byte{configFile: []byte(text), policyFile: []byte(defaultPolicy), filterFile: d.filter}
+	files := map[string][]byte{configFile: []byte(text), policyFile: []byte(calls.text), filterFile: calls.filter}
 	for name, b := range files {
 		if err := os.WriteFile(filepath.Join(p.RunDir, name), b, 0o600); err != nil {
 			return err
@@ -210,7 +220,7 @@ func (d *Driver) prepare(p machine.Plan, text string) error {
 }
 
 // launch runs the helper, which ends when the container is up.
-func (d *Driver) launch(ctx context.Context, p machine.Plan, lock *os.File) (machine.Handle, error) {
+func (d *Driver) launch(ctx context.Context, p machine.Plan, lock *os.File, native bool) (machine.Handle, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	h := machine.Handle{Driver: d.Name(), ID: p.ID, RunDir: p.RunDir}
@@ -221,9 +231,11 @@ func (d *Driver) launch(ctx context.Context, p machine.Plan, lock *os.File) (mac
 	defer ours.Close()
 	connected := make(chan error, 1)
 	go func() { connected <- connect(ctx, ours, p.Connect) }()
-	out, err := run.Output(ctx, run.Call{
-		Path: d.program(), Args: []string{"start", p.ID, p.RunDir, filepath.Join(p.RunDir, configFile)}, Files: []*os.File{lock, theirs},
-	})
+	args := []string{"start", p.ID, p.RunDir, filepath.Join(p.RunDir, configFile)}
+	if native {
+		args = append(args, "native")
+	}
+	out, err := run.Output(ctx, run.Call{Path: d.program(), Args: args, Files: []*os.File{lock, theirs}})
 	_ = theirs.Close() // so that one who waits for a message sees the end
 	asked := <-connected
 	if asked != nil && asked != errNotAsked {
@@ -302,23 +314,38 @@ func (d *Driver) lxcfsDir() string {
 	return d.lxcfs
 }
 
+// policy is what a machine is started with.
+func (d *Driver) policy(ctx context.Context, want machine.Syscalls) (policy, error) {
+	text, err := Policy(want)
+	if err != nil || text == d.usual.text {
+		return d.usual, err
+	}
+	p, err := d.compile(ctx, text)
+	return p, errs.As(errs.Invalid, err)
+}
+
 // compile makes the kernel's program of a policy.
-func (d *Driver) compile(policy string) ([]byte, error) {
+func (d *Driver) compile(ctx context.Context, text string) (p policy, err error) {
+	rules, native, err := digest(text)
+	if err != nil {
+		return p, err
+	}
 	dir, err := os.MkdirTemp("", "lxd-seccomp-")
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	defer os.RemoveAll(dir)
 	from, to := filepath.Join(dir, policyFile), filepath.Join(dir, filterFile)
-	if err := os.WriteFile(from, []byte(policy), 0o600); err != nil {
-		return nil, err
+	if err := os.WriteFile(from, []byte(rules), 0o600); err != nil {
+		return p, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	if _, err := run.Output(ctx, run.Call{Path: d.program(), Args: []string{"seccomp", from, to}}); err != nil {
-		return nil, errs.Newf(errs.Unavailable, "compile the system call policy: %w", err)
+		return p, errs.Newf(errs.Unavailable, "compile the system call policy: %w", err)
 	}
-	return os.ReadFile(to)
+	filter, err := os.ReadFile(to)
+	return policy{text, filter, native}, err
 }
 
 // payloadGroup and monitorGroup are a container's control groups. Daemons side by side have machines of the same id, but not in the

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,6 +82,11 @@ func (c *container) request(cmd machine.Command) (*os.File, error) {
 	}
 	fields = append(fields, cmd.Env...)
 	fields = append(append(fields, strconv.Itoa(len(cmd.Args))), cmd.Args...)
+	limits, err := rlimits(cmd.Rlimits)
+	if err != nil {
+		return nil, err
+	}
+	fields = append(append(fields, strconv.Itoa(len(limits))), limits...)
 	if len(cmd.Args) == 0 || cmd.Args[0] == "" {
 		return nil, errs.Newf(errs.Invalid, "there is no command to run")
 	}
@@ -97,6 +104,23 @@ func (c *container) request(cmd machine.Command) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// rlimits writes limits of processes as the helper reads them: number, soft and hard limit.
+func rlimits(want map[string]string) (list []string, err error) {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		number, ok := machine.RlimitNumber(name)
+		soft, hard, both := strings.Cut(want[name], ":")
+		if !both {
+			hard = soft
+		}
+		if !ok {
+			return nil, errs.Newf(errs.Invalid, "there is no limit of processes called %q", name)
+		}
+		unlimited := strings.NewReplacer("unlimited", strconv.FormatUint(unix.RLIM_INFINITY, 10))
+		list = append(list, fmt.Sprintf("%d %s %s", number, unlimited.Replace(soft), unlimited.Replace(hard)))
+	}
+	return list, nil
 }
 
 // own gives pipes to the program's user, who may want to open them again through /dev/stdout.

@@ -2,6 +2,7 @@ package lxc
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,6 +19,8 @@ type Host struct {
 	Cgroups *cgroup.Tree
 	// LXCFS is the folder where lxcfs is mounted; "" when it does not run.
 	LXCFS string
+	// Files are those files of control groups that not every kernel has, and this one has.
+	Files map[string]bool
 }
 
 // Files are the names of what the driver keeps in a machine's run folder.
@@ -35,9 +38,12 @@ const (
 // connectHook is what the helper recognises as its own among the programs that liblxc runs.
 const connectHook = "lxd-lxc-connect"
 
+// hostConsole is what the host boots with.
+const hostConsole = "c 5:1 rwm"
+
 // devices are the nodes that every container may use, after the kernel's documentation of device numbers.
 var devices = []string{
-	"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm",
+	"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", hostConsole, "c 5:2 rwm",
 	"c 10:200 rwm", "c 10:229 rwm", "c 136:* rwm",
 }
 
@@ -47,9 +53,10 @@ func Render(p machine.Plan, h Host) (string, error) {
 	c.base(p)
 	c.root(p)
 	c.mounts(p, h)
-	c.cgroups(p, h.Cgroups)
+	c.cgroups(p, h)
 	c.network(p)
 	c.init(p)
+	c.kernel(p)
 	c.raw(p.Raw)
 	return c.String(), c.err
 }
@@ -91,7 +98,11 @@ func (c *config) mounts(p machine.Plan, h Host) {
 	c.mount(machine.Mount{Source: "/dev/fuse", Target: "dev/fuse", Options: []string{"bind", "create=file", "optional"}})
 	c.mount(machine.Mount{Source: "/dev/net/tun", Target: "dev/net/tun", Options: []string{"bind", "create=file", "optional"}})
 	c.mount(machine.Mount{Source: "mqueue", Target: "dev/mqueue", FSType: "mqueue", Options: []string{"rw", "relatime", "create=dir", "optional"}})
-	for _, dir := range []string{"sys/fs/fuse/connections", "sys/kernel/debug"} {
+	shared := []string{"sys/fs/fuse/connections", "sys/kernel/debug"}
+	if len(p.IDMap) == 0 {
+		shared = shared[:1] // its root would be let into the kernel's debugging files
+	}
+	for _, dir := range shared {
 		c.mount(machine.Mount{Source: "/" + dir, Target: dir, Options: []string{"rbind", "optional"}})
 	}
 	if p.Nesting {
@@ -135,17 +146,18 @@ func (c *config) mount(m machine.Mount) {
 	c.fields("lxc.mount.entry", m.Source, m.Target, fstype, options, "0", "0")
 }
 
-func (c *config) cgroups(p machine.Plan, tree *cgroup.Tree) {
+func (c *config) cgroups(p machine.Plan, h Host) {
+	tree := h.Cgroups
 	c.set("lxc.cgroup.dir.container", payloadGroup(p.ID, p.RunDir))
 	c.set("lxc.cgroup.dir.monitor", monitorGroup(p.ID, p.RunDir))
 	c.set("lxc.cgroup.dir.monitor.pivot", pivotGroup(p.ID, p.RunDir))
-	c.devices(p.Nodes, tree)
-	for _, s := range limited(settings(tree, p.Limits)) {
+	c.devices(p, tree)
+	for _, s := range limited(settings(h, p.Limits)) {
 		c.set(prefix(tree.Version(s.controller))+s.file, s.value)
 	}
 }
 
-func (c *config) devices(nodes []machine.Node, tree *cgroup.Tree) {
+func (c *config) devices(p machine.Plan, tree *cgroup.Tree) {
 	key := "lxc.cgroup2.devices."
 	switch {
 	case tree.Version("devices") == 1:
@@ -155,9 +167,12 @@ func (c *config) devices(nodes []machine.Node, tree *cgroup.Tree) {
 	}
 	c.set(key+"deny", "a")
 	for _, d := range devices {
+		if d == hostConsole && len(p.IDMap) == 0 {
+			continue // it could make a node for it: its own console is a terminal of another number
+		}
 		c.set(key+"allow", d)
 	}
-	for _, n := range nodes {
+	for _, n := range p.Nodes {
 		kind := "c"
 		if n.Block {
 			kind = "b"
@@ -196,6 +211,16 @@ func (c *config) init(p machine.Plan) {
 			c.fail("%q is not a name of an environment variable", name)
 		}
 		c.set("lxc.environment", name+"="+p.Env[name])
+	}
+}
+
+// kernel sets limits of processes, and parameters of the machine's namespaces.
+func (c *config) kernel(p machine.Plan) {
+	for _, name := range slices.Sorted(maps.Keys(p.Rlimits)) {
+		c.set("lxc.prlimit."+name, p.Rlimits[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Sysctls)) {
+		c.set("lxc.sysctl."+name, p.Sysctls[name])
 	}
 }
 

@@ -68,7 +68,7 @@ func rootfs(t *testing.T, root string) {
 	b, err := os.ReadFile(busybox)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(root, "bin/busybox"), b, 0o755))
-	for _, name := range strings.Fields("sh true sleep echo cat pwd env id tty ls stty poweroff reboot mount grep ps kill touch mkdir ip ifconfig") {
+	for _, name := range strings.Fields("sh true sleep echo cat pwd env id tty ls stty poweroff reboot mount grep ps kill touch mkdir rm ip ifconfig") {
 		must(t, os.Symlink("busybox", filepath.Join(root, "bin", name)))
 	}
 	for name, text := range map[string]string{
@@ -201,12 +201,17 @@ func start(t *testing.T, d *lxc.Driver, p machine.Plan) machine.Machine {
 // inside runs a shell script and returns its output, both streams.
 func inside(t *testing.T, m machine.Machine, uid uint32, script string) (string, int) {
 	t.Helper()
+	return output(t, m, machine.Command{Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin"}, UID: uid, GID: uid})
+}
+
+// output runs a program and returns both its streams.
+func output(t *testing.T, m machine.Machine, c machine.Command) (string, int) {
+	t.Helper()
 	r, w, err := os.Pipe()
 	must(t, err)
 	defer r.Close()
-	p, err := m.Exec(t.Context(), machine.Command{
-		Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin"}, UID: uid, GID: uid, Stdout: w, Stderr: w,
-	})
+	c.Stdout, c.Stderr = w, w
+	p, err := m.Exec(t.Context(), c)
 	w.Close()
 	must(t, err)
 	out, err := io.ReadAll(r)
