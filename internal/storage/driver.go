@@ -101,6 +101,13 @@ type Defaulter interface {
 	Defaults(dir string, cfg map[string]string) map[string]string
 }
 
+// Updater is a Pool whose configuration means something on the host after it was opened.
+type Updater interface {
+	// Update acts on a new configuration, which the keys of the driver allow. It fails with Invalid, and changes nothing, where the change
+	// is not possible. It can be run again.
+	Update(ctx context.Context, cfg map[string]string) error
+}
+
 // Inoder is a Pool that counts its files.
 type Inoder interface {
 	Inodes(ctx context.Context) (used, total uint64, err error)

@@ -75,29 +75,26 @@ func (s *Service) CreatePool(ctx context.Context, post api.StoragePoolsPost) (er
 	})
 }
 
-// UpdatePool replaces a pool's description and configuration.
+// UpdatePool replaces a pool's description and configuration. What changes on the host changes first, and can change again.
 func (s *Service) UpdatePool(ctx context.Context, name string, put api.StoragePoolPut) error {
+	var r PoolRecord
+	var cfg map[string]string
+	err := s.d.Store.View(ctx, func(tx store.Tx) (err error) {
+		r, cfg, err = s.nextPool(tx, name, put.Config)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !maps.Equal(r.Config, cfg) {
+		if err := s.follow(ctx, name, cfg); err != nil {
+			return err
+		}
+	}
 	return s.d.Store.Update(ctx, func(tx store.Tx) error {
-		r, err := Pools.Get(tx, name)
+		r, cfg, err := s.nextPool(tx, name, put.Config)
 		if err != nil {
 			return err
-		}
-		d, err := s.driver(r.Driver)
-		if err != nil {
-			return err
-		}
-		cfg := withoutEmpty(put.Config)
-		if err := d.Keys().Validate(cfg); err != nil {
-			return err
-		}
-		for _, k := range d.Keys().Keys() {
-			fixed := k.Name == "source" || strings.HasPrefix(k.Name, "source.")
-			if _, ok := cfg[k.Name]; fixed && !ok && r.Config[k.Name] != "" {
-				cfg[k.Name] = r.Config[k.Name] // what cannot change need not be sent
-			}
-			if fixed && cfg[k.Name] != r.Config[k.Name] {
-				return errs.Newf(errs.Invalid, "key %q of storage pool %q cannot change after it was created", k.Name, name)
-			}
 		}
 		tx.Announce(poolChange(api.LifecycleStoragePoolUpdated, r))
 		return Pools.Modify(tx, name, func(r *PoolRecord) error {
@@ -105,6 +102,46 @@ func (s *Service) UpdatePool(ctx context.Context, name string, put api.StoragePo
 			return nil
 		})
 	})
+}
+
+// nextPool is a pool and the configuration that it would get.
+func (s *Service) nextPool(tx store.Tx, name string, config map[string]string) (r PoolRecord, cfg map[string]string, err error) {
+	if r, err = Pools.Get(tx, name); err != nil {
+		return r, nil, err
+	}
+	d, err := s.driver(r.Driver)
+	if err != nil {
+		return r, nil, err
+	}
+	cfg = withoutEmpty(config)
+	if err := d.Keys().Validate(cfg); err != nil {
+		return r, nil, err
+	}
+	for _, k := range d.Keys().Keys() {
+		fixed := k.Name == "source" || strings.HasPrefix(k.Name, "source.")
+		if _, ok := cfg[k.Name]; fixed && !ok && r.Config[k.Name] != "" {
+			cfg[k.Name] = r.Config[k.Name] // what cannot change need not be sent
+		}
+		if fixed && cfg[k.Name] != r.Config[k.Name] {
+			return r, nil, errs.Newf(errs.Invalid, "key %q of storage pool %q cannot change after it was created", k.Name, name)
+		}
+	}
+	return r, cfg, nil
+}
+
+// follow has a pool act on a new configuration.
+func (s *Service) follow(ctx context.Context, name string, cfg map[string]string) error {
+	p, err := s.pool(ctx, name)
+	if errs.Is(err, errs.Unavailable) {
+		return nil // it is acted on when the pool is opened
+	}
+	if err != nil {
+		return err
+	}
+	if u, ok := p.(Updater); ok {
+		return u.Update(ctx, cfg)
+	}
+	return nil
 }
 
 // DeletePool removes a pool that nothing but cached images is in.

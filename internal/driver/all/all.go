@@ -7,7 +7,6 @@ import (
 	"lxd/internal/driver/firewall/nft"
 	"lxd/internal/driver/machine/lxc"
 	"lxd/internal/driver/network/bridge"
-	"lxd/internal/driver/storage/dir"
 	"lxd/internal/machine"
 	"lxd/internal/network"
 	"lxd/internal/storage"
@@ -34,7 +33,7 @@ type Set struct {
 
 // Described is the backends that have tables of keys, without a host to work on.
 func Described() Set {
-	return Set{Storage: []storage.Driver{dir.New()}, Networks: []network.Driver{bridge.New(bridge.Options{})}}
+	return Set{Storage: Storage(), Networks: []network.Driver{bridge.New(bridge.Options{})}}
 }
 
 // Open makes the backends of a real host.
@@ -48,7 +47,7 @@ func Open(h Host) (Set, error) {
 	}})
 	return Set{
 		Machine:  containers,
-		Storage:  []storage.Driver{dir.New()},
+		Storage:  usable(),
 		Networks: []network.Driver{bridges},
 		Firewall: "nftables",
 		Close: func() error {

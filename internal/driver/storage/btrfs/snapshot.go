@@ -147,19 +147,22 @@ func (p *pool) Rename(_ context.Context, from, to storage.Volume) error {
 	if first != second {
 		defer p.locks.Write(second)()
 	}
-	there, taken := missing(origin, from), missing(path, to)
-	switch {
-	case there != nil && !errs.Is(there, errs.NotFound):
-		return there
-	case there != nil && taken == nil:
-		return nil
-	case there != nil:
-		return there
-	case taken == nil:
-		return free(path, to)
+	if done, err := renamed(missing(origin, from), missing(path, to), free(path, to)); done || err != nil {
+		return err
 	}
 	if whole {
 		return rename(source, folder, unix.RENAME_NOREPLACE)
 	}
 	return rename(origin, path, unix.RENAME_NOREPLACE)
+}
+
+// renamed judges what there is of the old name and the new one: from and to say what is missing, taken that something has the new name.
+func renamed(from, to, taken error) (done bool, err error) {
+	switch {
+	case from != nil && errs.Is(from, errs.NotFound) && to == nil:
+		return true, nil
+	case from != nil:
+		return false, from
+	}
+	return false, taken
 }
