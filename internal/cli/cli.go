@@ -156,6 +156,7 @@ func nouns() []noun {
 		{[]string{"init"}, instance.Init},
 		{[]string{"launch"}, instance.Launch},
 		{[]string{"list", "ls"}, instance.List},
+		{[]string{"manpage"}, manpageCommand},
 		{[]string{"monitor"}, server.Monitor},
 		{[]string{"move", "mv"}, instance.Move},
 		{[]string{"network"}, network.Command},

@@ -234,3 +234,25 @@ func TestFullTreeHelp(t *testing.T) {
 		}
 	}
 }
+
+// The pages of all commands that help shows, and no others, are written.
+func TestManpage(t *testing.T) {
+	t.Setenv("LXD_CONF", t.TempDir())
+	dir := filepath.Join(t.TempDir(), "man")
+	if code, out, errs := lxc("", "manpage", dir); code != 0 || out+errs != "" {
+		t.Fatalf("exit code %d, %s%s", code, out, errs)
+	}
+	for name, want := range map[string]bool{"lxc.1": true, "lxc-launch.1": true, "lxc-config-device-add.1": true, "lxc-cluster-group-list.1": true, "lxc-manpage.1": false} {
+		_, err := os.Stat(filepath.Join(dir, name))
+		if (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "lxc-list.1"))
+	if err != nil || !strings.Contains(string(text), "\\-\\-all\\-projects") {
+		t.Errorf("%v, %s", err, text)
+	}
+	if code, _, errs := lxc("", "manpage", dir, "-f", "docx"); code != 1 || !strings.Contains(errs, "docx") {
+		t.Errorf("an unknown format: exit code %d, %s", code, errs)
+	}
+}

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// tree lists a command and all below it, as the rows of spec/cli.tsv do: the help command and the help flags below the root,
+// tree lists a command and all below it, as the rows of spec/cli.tsv do: the help command of lxd and the help flags below the root,
 // which every command has, are left out.
 func tree(root *cobra.Command) []command {
 	root.InitDefaultHelpFlag()
@@ -29,7 +29,7 @@ func walk(c *cobra.Command, parent string) []command {
 	})
 	all := []command{own}
 	for _, sub := range c.Commands() {
-		if sub.Name() != "help" {
+		if sub.Name() != "help" || parent == "" && name == "lxc" {
 			all = append(all, walk(sub, name)...)
 		}
 	}
