@@ -132,6 +132,9 @@ func (r *Root) hold(dir int, path string, flags int, resolve uint64) (*Entry, er
 // Close lets the entry go; files opened from it stay open.
 func (e *Entry) Close() { _ = e.file.Close() } // nothing was written through it
 
+// File is the entry as a descriptor that only names it (O_PATH). It ends with the entry.
+func (e *Entry) File() *os.File { return e.file }
+
 // Is tells whether the entry is of a kind, such as unix.S_IFDIR.
 func (e *Entry) Is(kind uint32) bool { return e.Stat.Mode&unix.S_IFMT == kind }
 

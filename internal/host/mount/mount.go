@@ -26,6 +26,19 @@ func Open(path string, deep bool) (*Tree, error) {
 	return &Tree{fd}, nil
 }
 
+// OpenFile clones the mount that a held file or folder (O_PATH) is in, from there on, as Open does.
+func OpenFile(f *os.File, deep bool) (*Tree, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
+	if deep {
+		flags |= unix.AT_RECURSIVE
+	}
+	fd, err := unix.OpenTree(int(f.Fd()), "", flags)
+	if err != nil {
+		return nil, &os.PathError{Op: "clone mount", Path: f.Name(), Err: err}
+	}
+	return &Tree{fd}, nil
+}
+
 // Fd is the descriptor of the tree's top folder, for calls that take one.
 func (t *Tree) Fd() int { return t.fd }
 
@@ -37,9 +50,20 @@ func (t *Tree) Private() error {
 	return t.set(unix.MountAttr{Propagation: unix.MS_PRIVATE}, "make private")
 }
 
+// Propagate decides how mounts below the tree are shared: one of MS_PRIVATE, MS_SLAVE, MS_SHARED and MS_UNBINDABLE; deep is for the
+// mounts of the tree below the first one as well.
+func (t *Tree) Propagate(kind uint64, deep bool) error {
+	return t.change(unix.MountAttr{Propagation: kind}, deep, "change the propagation of")
+}
+
 // Map shows the files of the tree with the owners that the user namespace gives to theirs.
 func (t *Tree) Map(userns *os.File) error {
 	return t.set(unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns.Fd())}, "map the owners of")
+}
+
+// MapAll is Map for all mounts of the tree.
+func (t *Tree) MapAll(userns *os.File) error {
+	return t.change(unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns.Fd())}, true, "map the owners of")
 }
 
 // ReadOnly lets nobody write through the tree.
@@ -47,8 +71,19 @@ func (t *Tree) ReadOnly() error {
 	return t.set(unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, "make read-only")
 }
 
-func (t *Tree) set(a unix.MountAttr, what string) error {
-	err := unix.MountSetattr(t.fd, "", unix.AT_EMPTY_PATH, &a)
+// Restrict sets attributes such as MOUNT_ATTR_RDONLY and MOUNT_ATTR_NOSUID on all mounts of the tree.
+func (t *Tree) Restrict(attributes uint64) error {
+	return t.change(unix.MountAttr{Attr_set: attributes}, true, "restrict")
+}
+
+func (t *Tree) set(a unix.MountAttr, what string) error { return t.change(a, false, what) }
+
+func (t *Tree) change(a unix.MountAttr, deep bool, what string) error {
+	flags := uint(unix.AT_EMPTY_PATH)
+	if deep {
+		flags |= unix.AT_RECURSIVE
+	}
+	err := unix.MountSetattr(t.fd, "", flags, &a)
 	if err != nil {
 		return &os.PathError{Op: what, Path: "mount", Err: err}
 	}
