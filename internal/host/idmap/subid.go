@@ -94,6 +94,19 @@ func parseOwn(r io.Reader) (out []Range, err error) {
 	return out, s.Err()
 }
 
+// ParseMap reads the map of a process's user namespace, as in /proc/PID/uid_map.
+func ParseMap(r io.Reader) (m Map, err error) {
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		var e Range
+		if _, err := fmt.Sscan(s.Text(), &e.Inside, &e.Host, &e.Size); err != nil {
+			return nil, fmt.Errorf("%q: %w", s.Text(), err)
+		}
+		m = append(m, e)
+	}
+	return m, s.Err()
+}
+
 // Parse reads the lines of a subuid file that belong to root, by name or number.
 func Parse(r io.Reader) (out []Range, err error) {
 	s := bufio.NewScanner(r)

@@ -161,10 +161,10 @@ func (l *Locker) unshare(proc *os.File) error {
 	if l.shared, err = openRoot(); err != nil {
 		return err
 	}
-	if err := unix.Fchdir(host); err != nil { // where the child finds a program
+	if err := unix.Fchdir(host); err != nil {
 		return err
 	}
-	return child("proc/self/exe", func(pid int) (err error) {
+	return child(func(pid int) (err error) {
 		l.inner, err = openFile(int(proc.Fd()), strconv.Itoa(pid)+"/ns/mnt", unix.O_RDONLY)
 		return err
 	})
@@ -208,11 +208,13 @@ func openFile(dir int, path string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// child calls look with a process that has a mount and a user namespace of its own, and has not begun to run the program.
-func child(program string, look func(pid int) error) error {
+// child calls look with a process that has a mount and a user namespace of its own, and has not begun to run its program, which it finds
+// from the working folder on.
+func child(look func(pid int) error) error {
+	const program = "/proc/self/exe"
 	pid, err := syscall.ForkExec(program, []string{program}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, Ptrace: true, Pdeathsig: syscall.SIGKILL,
-	}})
+		Chroot: ".", Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, Ptrace: true, Pdeathsig: syscall.SIGKILL,
+	}}) // it is killed by this thread, before that ends
 	if err != nil {
 		return os.NewSyscallError("fork", err)
 	}

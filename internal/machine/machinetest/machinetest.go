@@ -44,6 +44,9 @@ func Run(t *testing.T, make func(t *testing.T) Subject) {
 		{"start again", startAgain},
 		{"connect", connect},
 		{"namespace", namespace},
+		{"mounts", mounts},
+		{"mounts of an earlier daemon", mountsAgain},
+		{"nodes", nodes},
 		{"bad plan", badPlan},
 		{"reattach", reattach},
 		{"reattach to the ended", reattachEnded},
@@ -77,6 +80,11 @@ func deadline(t *testing.T) context.Context {
 func (s Subject) start(t *testing.T) (machine.Machine, machine.Plan) {
 	t.Helper()
 	p := s.Plan(t)
+	return s.startPlan(t, p), p
+}
+
+func (s Subject) startPlan(t *testing.T, p machine.Plan) machine.Machine {
+	t.Helper()
 	m, err := s.Driver.Start(deadline(t), p)
 	if err != nil {
 		t.Fatalf("start: %v", err)
@@ -86,7 +94,7 @@ func (s Subject) start(t *testing.T) (machine.Machine, machine.Plan) {
 			t.Errorf("reap: %v", err)
 		}
 	})
-	return m, p
+	return m
 }
 
 func done(t *testing.T, m machine.Machine) {

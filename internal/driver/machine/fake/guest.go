@@ -31,6 +31,9 @@ type guest struct {
 	pids      int
 	processes map[*process]bool
 	console   *console
+	// mounts are by their targets, nodes by their paths.
+	mounts map[string]machine.Mount
+	nodes  map[string]bool
 }
 
 var (
@@ -39,6 +42,7 @@ var (
 	_ machine.Tuner      = (*guest)(nil)
 	_ machine.Console    = (*guest)(nil)
 	_ machine.Namespacer = (*guest)(nil)
+	_ machine.Mounter    = (*guest)(nil)
 )
 
 // Handle is what to store.

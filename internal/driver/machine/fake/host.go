@@ -77,11 +77,20 @@ func (d *Driver) Start(ctx context.Context, p machine.Plan) (machine.Machine, er
 	h.clock++
 	g := &guest{
 		plan: p, began: time.Now(), done: make(chan struct{}), processes: map[*process]bool{},
+		mounts: map[string]machine.Mount{}, nodes: map[string]bool{},
 		// beyond what the kernel gives to real processes
 		handle: machine.Handle{
 			Driver: d.Name(), ID: p.ID, RunDir: p.RunDir, PID: 1<<23 + int(h.clock), StartTime: h.clock, MonitorPID: 1<<24 + int(h.clock),
 			MonitorStartTime: h.clock,
 		},
+	}
+	for _, m := range p.Mounts {
+		if err := g.Mount(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range p.Nodes {
+		g.nodes[place(n.Path)] = true
 	}
 	if h.machines == nil {
 		h.machines = map[string]*guest{}

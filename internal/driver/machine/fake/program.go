@@ -81,6 +81,9 @@ func cat(p *process, names []string) int {
 	for _, name := range names {
 		text, ok := files[name]
 		if !ok {
+			text, ok = p.guest.read(name)
+		}
+		if !ok {
 			_, _ = fmt.Fprintf(p.err, "cat: can't open '%s': No such file or directory\n", name) // the code says it too
 			return 1
 		}

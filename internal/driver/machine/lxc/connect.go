@@ -24,7 +24,7 @@ var errNotAsked = errors.New("the helper did not ask for network interfaces")
 
 // connect waits until the helper says which process is in the new container's namespaces, has the plan's interfaces made there, and
 // lets the helper go on or give up. Should this daemon die meanwhile, the helper sees the socket closed and gives up.
-func connect(ctx context.Context, sock *net.UnixConn, make machine.Connect) error {
+func (d *Driver) connect(ctx context.Context, sock *net.UnixConn, p machine.Plan) error {
 	msg, files, err := receive(sock)
 	if errors.Is(err, io.EOF) || err == nil && msg == "" {
 		return errNotAsked
@@ -33,7 +33,7 @@ func connect(ctx context.Context, sock *net.UnixConn, make machine.Connect) erro
 		return err
 	}
 	verdict := goOn
-	made := connectIn(ctx, msg, make)
+	made := d.furnish(ctx, msg, p)
 	if made != nil {
 		verdict = giveUp
 	}
@@ -43,12 +43,35 @@ func connect(ctx context.Context, sock *net.UnixConn, make machine.Connect) erro
 	return made
 }
 
-// connectIn is for a process that cannot end meanwhile: its parent waits for the verdict.
-func connectIn(ctx context.Context, pid string, make machine.Connect) error {
-	if _, err := strconv.ParseUint(pid, 10, 31); err != nil {
-		return errs.Newf(errs.Internal, "the container helper names the process %q", pid)
+// furnished tells whether the container is to be given something between its setup and its first program.
+func furnished(p machine.Plan) bool { return p.Connect != nil || len(p.Mounts)+len(p.Nodes) > 0 }
+
+// furnish gives a container that was set up its mounts, nodes and interfaces. The process cannot end meanwhile: its parent waits for the
+// verdict.
+func (d *Driver) furnish(ctx context.Context, process string, p machine.Plan) error {
+	pid, err := strconv.ParseUint(process, 10, 31)
+	if err != nil {
+		return errs.Newf(errs.Internal, "the container helper names the process %q", process)
 	}
-	ns, err := os.Open("/proc/" + pid + "/ns/net")
+	if len(p.Mounts)+len(p.Nodes) > 0 {
+		in, err := d.enter(p.RunDir, int(pid))
+		if err != nil {
+			return err
+		}
+		err = in.placeAll(p)
+		in.close()
+		if err != nil {
+			return err
+		}
+	}
+	if p.Connect == nil {
+		return nil
+	}
+	return connectIn(ctx, int(pid), p.Connect)
+}
+
+func connectIn(ctx context.Context, pid int, make machine.Connect) error {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ type container struct {
 	done    chan struct{}
 	exit    machine.Exit
 
+	// placing is held while mounts and nodes come and go.
+	placing sync.Mutex
+
 	consoleLock sync.Mutex
 	console     *console
 }

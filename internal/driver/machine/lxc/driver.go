@@ -19,6 +19,7 @@ import (
 
 	"lxd/internal/errs"
 	"lxd/internal/host/cgroup"
+	"lxd/internal/host/mount"
 	"lxd/internal/host/run"
 	"lxd/internal/machine"
 	"lxd/internal/undo"
@@ -45,7 +46,8 @@ type Driver struct {
 	// usual is the default policy.
 	usual policy
 	// files are the optional files of control groups that are there.
-	files map[string]bool
+	files  map[string]bool
+	locker mount.Locker
 }
 
 // New makes a driver of the helper program at that path.
@@ -66,7 +68,7 @@ func New(helper string) (*Driver, error) {
 }
 
 // Close lets the helper go. Machines run on.
-func (d *Driver) Close() error { return d.helper.Close() }
+func (d *Driver) Close() error { return errors.Join(d.helper.Close(), d.locker.Close()) }
 
 // Name is the wire name.
 func (d *Driver) Name() string { return "lxc" }
@@ -87,9 +89,6 @@ func (d *Driver) Probe(ctx context.Context) (machine.Info, error) {
 // Start runs p.
 func (d *Driver) Start(ctx context.Context, p machine.Plan) (m machine.Machine, err error) {
 	if err := check(p); err != nil {
-		return nil, err
-	}
-	if p.Mounts, err = settle(p); err != nil {
 		return nil, err
 	}
 	text, err := Render(p, Host{Cgroups: d.tree, LXCFS: d.lxcfsDir(), Files: d.files})
@@ -194,6 +193,9 @@ func (d *Driver) prepare(p machine.Plan, text string, calls policy) error {
 	if err := reachable(p); err != nil {
 		return err
 	}
+	if err := os.RemoveAll(filepath.Join(p.RunDir, placeFolder)); err != nil { // of a machine that ended badly
+		return err
+	}
 	for _, dir := range []string{mountFolder, nodeFolder} {
 		if err := os.MkdirAll(filepath.Join(p.RunDir, dir), 0o711); err != nil {
 			return err
@@ -204,9 +206,6 @@ func (d *Driver) prepare(p machine.Plan, text string, calls policy) error {
 		if err := os.WriteFile(filepath.Join(p.RunDir, name), b, 0o600); err != nil {
 			return err
 		}
-	}
-	if err := makeNodes(p); err != nil {
-		return err
 	}
 	log := filepath.Join(p.LogDir, "lxc.log")
 	if err := gone(os.Rename(log, log+".old")); err != nil {
@@ -230,7 +229,7 @@ func (d *Driver) launch(ctx context.Context, p machine.Plan, lock *os.File, nati
 	}
 	defer ours.Close()
 	connected := make(chan error, 1)
-	go func() { connected <- connect(ctx, ours, p.Connect) }()
+	go func() { connected <- d.connect(ctx, ours, p) }()
 	args := []string{"start", p.ID, p.RunDir, filepath.Join(p.RunDir, configFile)}
 	if native {
 		args = append(args, "native")
@@ -241,8 +240,8 @@ func (d *Driver) launch(ctx context.Context, p machine.Plan, lock *os.File, nati
 	if asked != nil && asked != errNotAsked {
 		return h, asked
 	}
-	if err == nil && asked != nil && p.Connect != nil {
-		return h, errs.Newf(errs.Invalid, "container %s came up without its network interfaces: raw.lxc must leave lxc.hook.start-host alone", p.Name)
+	if err == nil && asked != nil && furnished(p) {
+		return h, errs.Newf(errs.Invalid, "container %s came up without its devices: raw.lxc must leave lxc.hook.start-host alone", p.Name)
 	}
 	if err != nil {
 		return h, errs.Newf(errs.Internal, "start container %s: %w%s", p.Name, err, reasons(filepath.Join(p.LogDir, "lxc.log")))
@@ -290,7 +289,9 @@ func (d *Driver) clean(id, runDir string) error {
 	for _, name := range []string{configFile, policyFile, filterFile, logLink, mountFolder} {
 		failed = errors.Join(failed, gone(os.Remove(filepath.Join(runDir, name))))
 	}
-	failed = errors.Join(failed, os.RemoveAll(filepath.Join(runDir, nodeFolder)))
+	for _, name := range []string{nodeFolder, placeFolder} {
+		failed = errors.Join(failed, os.RemoveAll(filepath.Join(runDir, name)))
+	}
 	lock := filepath.Join(d.locks, runDir, "."+id)
 	failed = errors.Join(failed, gone(os.Remove(lock)))
 	for dir := filepath.Dir(lock); len(dir) > len(d.locks); dir = filepath.Dir(dir) {
@@ -361,27 +362,6 @@ func short(s string) string {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, s) // never fails
 	return fmt.Sprintf("%016x", h.Sum64())
-}
-
-// makeNodes makes device nodes to be bind-mounted, since a container may not make them itself.
-func makeNodes(p machine.Plan) error {
-	for i, n := range p.Nodes {
-		path := filepath.Join(p.RunDir, nodeFolder, fmt.Sprint(i))
-		kind := uint32(unix.S_IFCHR)
-		if n.Block {
-			kind = unix.S_IFBLK
-		}
-		if err := gone(os.Remove(path)); err != nil {
-			return err
-		}
-		if err := unix.Mknod(path, kind|n.Mode&0o777, int(unix.Mkdev(n.Major, n.Minor))); err != nil {
-			return fmt.Errorf("make the node of %s: %w", n.Path, err)
-		}
-		if err := errors.Join(os.Chmod(path, os.FileMode(n.Mode&0o777)), os.Lchown(path, int(n.UID), int(n.GID))); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // sealed copies a program to memory, where nobody can change it any more.

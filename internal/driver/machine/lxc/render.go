@@ -5,7 +5,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -117,15 +116,6 @@ func (c *config) mounts(p machine.Plan, h Host) {
 			Source: filepath.Join(h.LXCFS, "sys/devices/system/cpu"), Target: "sys/devices/system/cpu", Options: []string{"rbind", "optional"},
 		})
 	}
-	for _, m := range p.Mounts {
-		c.mount(m)
-	}
-	for i, n := range p.Nodes {
-		c.mount(machine.Mount{
-			Source: filepath.Join(p.RunDir, nodeFolder, strconv.Itoa(i)), Target: strings.TrimPrefix(n.Path, "/"),
-			Options: []string{"bind", "create=file"},
-		})
-	}
 }
 
 func (c *config) mount(m machine.Mount) {
@@ -173,19 +163,18 @@ func (c *config) devices(p machine.Plan, tree *cgroup.Tree) {
 		c.set(key+"allow", d)
 	}
 	for _, n := range p.Nodes {
-		kind := "c"
-		if n.Block {
-			kind = "b"
-		}
-		c.set(key+"allow", fmt.Sprintf("%s %d:%d rwm", kind, n.Major, n.Minor))
+		c.set(key+"allow", deviceRule(n))
 	}
 }
 
-// network leaves the interfaces to the plan's Connect, for which the helper waits in place of the hook.
+// network leaves the interfaces to the plan's Connect, for which the helper waits in place of the hook, as it does for mounts and nodes:
+// liblxc would follow links in the container's file systems on the way to where they go.
 func (c *config) network(p machine.Plan) {
 	c.set("lxc.net.0.type", "empty")
 	if p.Connect != nil {
 		c.set("lxc.net.0.flags", "up") // the loopback interface, for lack of another
+	}
+	if furnished(p) {
 		c.set("lxc.hook.start-host", connectHook)
 	}
 }

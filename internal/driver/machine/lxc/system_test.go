@@ -224,8 +224,8 @@ func output(t *testing.T, m machine.Machine, c machine.Command) (string, int) {
 func TestInside(t *testing.T) {
 	p := plan(t)
 	p.Env = map[string]string{"SPECIAL": `"quoted" 'value' `}
-	p.Nodes = []machine.Node{{Path: "/dev/mine", Major: 1, Minor: 3, Mode: 0o660, UID: shift, GID: shift + 5}}
-	p.Mounts = []machine.Mount{{Source: p.LogDir, Target: "mnt/a b", Options: []string{"bind", "ro", "create=dir"}}}
+	p.Nodes = []machine.Node{{Path: "/dev/mine", Major: 1, Minor: 3, Mode: 0o660, GID: 5}}
+	p.Mounts = []machine.Mount{{Source: p.LogDir, Target: "mnt/a b", ReadOnly: true}}
 	p.Limits = machine.Limits{MemoryBytes: 64 << 20, Processes: 50, CPUSet: "0", CPUQuota: 50000, CPUPeriod: 100000}
 	must(t, os.Chmod(p.LogDir, 0o755))
 	d := driver(t)
@@ -458,7 +458,7 @@ func TestHostileRoot(t *testing.T) {
 	for _, name := range []string{"dev", "proc", "sys", "etc", "sbin/init", "mnt", "mnt/x", "run", "dev/console", "dev/pts", "dev/fuse", "dev/mqueue"} {
 		t.Run(name, func(t *testing.T) {
 			p := plan(t)
-			p.Mounts = []machine.Mount{{Source: p.LogDir, Target: "mnt/x", Options: []string{"bind", "create=dir"}}}
+			p.Mounts = []machine.Mount{{Source: p.LogDir, Target: "mnt/x"}}
 			victim := filepath.Join(filepath.Dir(p.RunDir), "victim")
 			must(t, os.Mkdir(victim, 0o777))
 			must(t, os.WriteFile(victim+"/file", []byte("untouched"), 0o666))
