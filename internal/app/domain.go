@@ -18,6 +18,7 @@ import (
 	"lxd/internal/instance"
 	"lxd/internal/machine"
 	"lxd/internal/network"
+	"lxd/internal/network/acl"
 	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/server"
@@ -35,6 +36,7 @@ type domain struct {
 	projects  *project.Service
 	profiles  *profile.Service
 	networks  *network.Service
+	acls      *acl.Service
 	pools     *storage.Service
 	images    *image.Service
 	instances *instance.Service
@@ -55,7 +57,8 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.trust = a.openTrust()
 	d.projects = project.New(project.Deps{Store: a.store, Profiles: followers{d.profiles, d.trust}})
 	d.server = &server.Service{Store: a.store, Project: d.projects.Check}
-	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks")})
+	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks"), Warnings: d.warnings})
+	d.acls = acl.New(acl.Deps{Store: a.store, Networks: d.networks})
 	d.images = image.New(image.Deps{Store: a.store, Dir: a.dir.join("images"), Tmp: a.dir.join("tmp")})
 	d.pools = storage.New(storage.Deps{Store: a.store, Drivers: d.backends.Storage, Dir: a.dir.join("storage-pools"),
 		Location: standalone, Unpack: d.images.Unpack, Kept: d.images.Kept})

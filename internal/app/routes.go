@@ -8,8 +8,11 @@ import (
 	"lxd/internal/driver/device/disk"
 	"lxd/internal/driver/device/nic"
 	"lxd/internal/endpoint"
+	"lxd/internal/endpoint/networking"
 	"lxd/internal/host/hardware"
 	"lxd/internal/instance"
+	"lxd/internal/network/acl"
+	"lxd/internal/network/forward"
 	"lxd/internal/project"
 	"lxd/internal/rest"
 	"lxd/internal/schema"
@@ -22,7 +25,8 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 	return [][]rest.Route{
 		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)),
 		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.warnings), a.metrics(), endpoint.Certificates(d.trust),
-		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), endpoint.Networks(d.networks),
+		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), networking.Networks(d.networks),
+		networking.Forwards(d.networks), networking.ACLs(d.acls), networking.Allocations(d.networks), networking.Absent(d.networks),
 		endpoint.StoragePools(d.pools), endpoint.Resources(hardware.Host{}.Resources), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
 		endpoint.Instances(d.instances, nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
 		endpoint.InstanceFiles(d.instances, nil), endpoint.InstanceLogs(d.instances, nil),
@@ -48,6 +52,8 @@ func tables(b all.Set) endpoint.Tables {
 		"server":             server.Table(),
 		"instance":           {"instance": instance.Keys.Keys()},
 		"project":            {"project": project.Keys.Keys()},
+		"network-forward":    {"forward-properties": forward.Keys().Keys()},
+		"network-acl":        {"acl-properties": acl.Keys().Keys()},
 		"device-disk":        {"device-conf": disk.Kind().Keys.Keys()},
 		"device-nic-bridged": {"device-conf": nic.Bridged(nil, "").Keys.Keys()},
 	}

@@ -2,10 +2,11 @@ package app
 
 import "context"
 
-// tendWarnings removes old warnings for as long as the daemon runs.
+// tendWarnings looks for what is to be warned of, and removes old warnings, for as long as the daemon runs.
 func (a *App) tendWarnings(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.onClose("warnings", func(context.Context) error { cancel(); return nil })
 	go a.domain.warnings.Tend(ctx, a.ops)
+	go a.domain.networks.Tend(ctx)
 	return nil
 }

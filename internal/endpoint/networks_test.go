@@ -12,7 +12,7 @@ import (
 	"lxd/internal/auth"
 	"lxd/internal/driver/firewall/nft"
 	"lxd/internal/driver/network/bridge"
-	"lxd/internal/endpoint"
+	"lxd/internal/endpoint/networking"
 	"lxd/internal/host/netns"
 	"lxd/internal/network"
 	"lxd/internal/op"
@@ -52,7 +52,7 @@ func networkWorld(t *testing.T) *world {
 		Self: "none", Ops: op.NewManager(t.Context(), op.Options{Store: st}), Auth: func(*http.Request) (auth.Identity, error) { return w.who, nil },
 	}
 	srv.SetPhase(rest.Serving)
-	w.Server = httptest.NewServer(srv.Handler(endpoint.Networks(svc)))
+	w.Server = httptest.NewServer(srv.Handler(networking.Networks(svc), networking.Forwards(svc), networking.Absent(svc), networking.Allocations(svc)))
 	t.Cleanup(w.Close)
 	return w
 }

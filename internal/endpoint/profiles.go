@@ -58,31 +58,11 @@ func (h profiles) remove(ctx context.Context, c *rest.Call, _ rest.None) (rest.N
 	return rest.None{}, h.svc.Delete(ctx, c.Project, c.PathValue("name"))
 }
 
-// items makes a list of objects that are at hand.
+// items and within are short for those of rest.
 func items[T any](all []T, err error, url func(T) string) iter.Seq2[rest.Item[T], error] {
-	return func(yield func(rest.Item[T], error) bool) {
-		if err != nil {
-			yield(rest.Item[T]{}, err)
-			return
-		}
-		for _, v := range all {
-			if !yield(rest.Item[T]{URL: url(v), Value: func(int) T { return v }}, nil) {
-				return
-			}
-		}
-	}
+	return rest.Items(all, err, url)
 }
 
-// within says of each item which project it is in, for lists whose URLs do not tell.
 func within[T any](list iter.Seq2[rest.Item[T], error], project func(T) string) iter.Seq2[rest.Item[T], error] {
-	return func(yield func(rest.Item[T], error) bool) {
-		for it, err := range list {
-			if err == nil {
-				it.Project = project(it.Value(1))
-			}
-			if !yield(it, err) {
-				return
-			}
-		}
-	}
+	return rest.Within(list, project)
 }

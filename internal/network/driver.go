@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"lxd/internal/network/acl"
+	"lxd/internal/network/forward"
 	"lxd/internal/schema"
 )
 
@@ -18,6 +20,10 @@ type Net struct {
 	Dir string
 	// Ports are all NICs on the network that need something of it, running or not: static leases, DNS names.
 	Ports []Port
+	// Forwards are the addresses of the outside whose traffic goes to machines of the network.
+	Forwards []forward.Rule
+	// Policy is what may pass between the network and others; nil is everything.
+	Policy *acl.Policy
 }
 
 // Port is one NIC of one instance.
@@ -108,3 +114,25 @@ type Releaser interface {
 type Registrar interface {
 	Register(ctx context.Context, n Net) error
 }
+
+// Guarder is a Driver that obeys n.Forwards and n.Policy, and can take note of changed ones at less cost than Up.
+type Guarder interface {
+	// Guard makes the host's firewall that of n, in one step. The network may be down.
+	Guard(ctx context.Context, n Net) error
+}
+
+// Inspector is a Driver that can tell what keeps a network that is up from working, and what to do about it.
+type Inspector interface {
+	Inspect(ctx context.Context, n Net) (problems []string, err error)
+}
+
+// Trouble is a problem that a Driver found by itself.
+type Trouble struct {
+	Network string
+	Err     error
+	// Mended tells that it was dealt with.
+	Mended bool
+}
+
+// Reporter is a Driver that finds problems by itself; it tells one listener.
+type Reporter interface{ Report(to func(Trouble)) }

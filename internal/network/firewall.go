@@ -3,6 +3,9 @@ package network
 import (
 	"context"
 	"net/netip"
+
+	"lxd/internal/network/acl"
+	"lxd/internal/network/forward"
 )
 
 // Firewall guards networks and their ports on this host.
@@ -11,6 +14,8 @@ type Firewall interface {
 	Guard(ctx context.Context, g Guard) error
 	// Unguard removes the rules of a network; missing ones are no error.
 	Unguard(ctx context.Context, network string) error
+	// Obstacles tells which rules of other programs keep packets of a network from passing, and the command that ends that.
+	Obstacles(ctx context.Context, g Guard) ([]string, error)
 	// Filter makes the rules of one port those of f, in one step.
 	Filter(ctx context.Context, f Filter) error
 	// Unfilter removes the rules of the port of that host side; missing ones are no error.
@@ -24,6 +29,10 @@ type Guard struct {
 	IPv4, IPv6 Family
 	// DHCPv4, DHCPv6 and DNS open the ports of those services to the network's machines.
 	DHCPv4, DHCPv6, DNS bool
+	// Forwards send traffic for addresses of the outside to machines of the network, also that of other such machines and of the host.
+	Forwards []forward.Rule
+	// Policy is what may pass between the network and others, its own services aside; nil is everything.
+	Policy *acl.Policy
 }
 
 // Family is what the firewall does for one address family of a network.

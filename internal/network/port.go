@@ -33,6 +33,7 @@ func (s *Service) Connect(ctx context.Context, proj, name string, p Port) (Link,
 		if err := s.start(ctx, r); err != nil {
 			return Link{}, errs.As(errs.Unavailable, err)
 		}
+		s.look(ctx, r)
 	}
 	s.arrive(r.Name, p.Hwaddr)
 	return driver.Connect(ctx, Net{Project: r.Project, Name: r.Name, Config: r.Config, Dir: s.dir(r.Name)}, p)

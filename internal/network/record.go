@@ -41,7 +41,7 @@ const (
 var Collection = store.Collection[Record]{
 	Name: "network",
 	Key:  func(r Record) string { return Key(r.Project, r.Name) },
-	Refs: func(r Record) []store.Ref { return []store.Ref{project.Ref(r.Project)} },
+	Refs: func(r Record) []store.Ref { return append([]store.Ref{project.Ref(r.Project)}, aclRefs(r)...) },
 }
 
 // Key is a record's key.

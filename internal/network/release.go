@@ -3,6 +3,7 @@ package network
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -47,7 +48,7 @@ func (s *Service) depart(r Record, hwaddr string) {
 	time.AfterFunc(settle, func() {
 		err := s.Release(context.Background(), r.Project, r.Name)
 		if err != nil && !errs.Is(err, errs.NotFound) && !errs.Is(err, errs.Unavailable) {
-			s.warn(r.Name, err)
+			slog.Warn("Addresses could not be taken back", "network", r.Name, "err", err)
 		}
 	})
 }

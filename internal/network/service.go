@@ -13,9 +13,11 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/host/netlink"
+	"lxd/internal/network/forward"
 	"lxd/internal/project"
 	"lxd/internal/store"
 	"lxd/internal/undo"
+	"lxd/internal/warning"
 )
 
 // standalone is the location of what is on a server that is in no cluster.
@@ -36,8 +38,14 @@ type Deps struct {
 	Dir string
 	// Instances is set by Use once it exists.
 	Instances Instances
-	// Warn is told of what went wrong while nobody waited for an answer; nil is the log.
-	Warn func(network string, err error)
+	// Warnings is told of what went wrong while nobody waited for an answer, besides the log; it may be nil.
+	Warnings Warnings
+}
+
+// Warnings is where the administrator learns of problems.
+type Warnings interface {
+	Raise(ctx context.Context, t api.WarningType, e warning.Entity, message string) error
+	Resolve(ctx context.Context, t api.WarningType, e warning.Entity) error
 }
 
 // Service is the use cases of networks.
@@ -46,13 +54,20 @@ type Service struct {
 	names sync.Map // name to *sync.Mutex: the networks that are being changed
 
 	mu   sync.Mutex
-	down map[string]error // name to why the network did not come up
+	down map[string]error  // name to why the network did not come up
+	told map[string]string // name to what the administrator was told last
 	left map[string]*departed
 }
 
-// New makes the service; it has no effects.
+// New makes the service; it has no effects but that drivers know whom to tell of problems.
 func New(d Deps) *Service {
-	return &Service{d: d, down: map[string]error{}, left: map[string]*departed{}}
+	s := &Service{d: d, down: map[string]error{}, told: map[string]string{}, left: map[string]*departed{}}
+	for _, driver := range d.Drivers {
+		if r, ok := driver.(Reporter); ok {
+			r.Report(s.trouble)
+		}
+	}
+	return s
 }
 
 // Use tells the service who uses networks; it must be called before the first request.
@@ -97,10 +112,15 @@ func (s *Service) make(ctx context.Context, driver Driver, r Record) (err error)
 	if err := driver.Up(ctx, n); err != nil {
 		return err
 	}
-	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+	err = s.d.Store.Update(ctx, func(tx store.Tx) error {
 		tx.Announce(change(api.LifecycleNetworkCreated, r))
 		return Collection.Modify(tx, Key(r.Project, r.Name), func(r *Record) error { r.Stage = Made; return nil })
 	})
+	if err != nil {
+		return err
+	}
+	s.look(ctx, r)
+	return nil
 }
 
 // free fails when the name is taken, and finds the project that the network is to be in.
@@ -182,6 +202,12 @@ func (s *Service) forget(ctx context.Context, r Record, action string) error {
 			}
 			tx.Announce(change(action, r))
 		}
+		if _, err := moveForwards(tx, r, ""); err != nil {
+			return err
+		}
+		if err := s.resolved(tx, r); err != nil {
+			return err
+		}
 		return Collection.Delete(tx, Key(r.Project, r.Name))
 	})
 }
@@ -260,7 +286,19 @@ func (s *Service) rename(ctx context.Context, driver Driver, old, renamed Record
 		c := change(api.LifecycleNetworkRenamed, renamed)
 		c.Context = map[string]any{"old_name": old.Name}
 		tx.Announce(c)
-		return errors.Join(Collection.Delete(tx, Key(old.Project, old.Name)), Collection.Insert(tx, renamed))
+		moved, err := moveForwards(tx, old, renamed.Name)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(s.resolved(tx, old), Collection.Delete(tx, Key(old.Project, old.Name)), Collection.Insert(tx, renamed)); err != nil {
+			return err
+		}
+		for _, f := range moved {
+			if err := forward.Collection.Insert(tx, f); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -307,7 +345,17 @@ func (s *Service) net(ctx context.Context, r Record) (Net, error) {
 		return n, fmt.Errorf("folder of network %s: %w", r.Name, err)
 	}
 	return n, s.d.Store.View(ctx, func(tx store.Tx) (err error) {
-		n.Ports, err = s.ports(tx, r)
+		if n.Ports, err = s.ports(tx, r); err != nil {
+			return err
+		}
+		list, err := forwards(tx, r)
+		if err != nil {
+			return err
+		}
+		if n.Forwards, err = rules(r, list); err != nil {
+			return err
+		}
+		n.Policy, err = policy(tx, r, nil)
 		return err
 	})
 }

@@ -23,6 +23,7 @@ import (
 	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 func TestMain(m *testing.M) { netns.Main(m) }
@@ -83,8 +84,23 @@ func setup(t *testing.T) world {
 func (w world) daemon() *network.Service {
 	return network.New(network.Deps{
 		Store: w.store, Drivers: []network.Driver{w.driver}, Dir: w.dir, Instances: users{},
-		Warn: func(name string, err error) { *w.warnings = append(*w.warnings, name+": "+err.Error()) },
+		Warnings: told{w.warnings},
 	})
+}
+
+// told notes the warnings, and "-" where one was resolved.
+type told struct{ list *[]string }
+
+func (w told) Raise(_ context.Context, _ api.WarningType, e warning.Entity, message string) error {
+	*w.list = append(*w.list, strings.TrimPrefix(e.URL, "/1.0/networks/")+": "+message)
+	return nil
+}
+
+func (w told) Resolve(_ context.Context, _ api.WarningType, e warning.Entity) error {
+	if n := len(*w.list); n > 0 && strings.HasPrefix((*w.list)[n-1], strings.TrimPrefix(e.URL, "/1.0/networks/")+":") {
+		*w.list = append(*w.list, "-")
+	}
+	return nil
 }
 
 func must(t *testing.T, err error) {

@@ -32,6 +32,9 @@ func (s *Service) Update(ctx context.Context, proj, name string, put api.Network
 	if r.Config, err = s.refill(ctx, driver, old, put.Config); err != nil {
 		return err
 	}
+	if err := s.keepsForwards(ctx, r); err != nil {
+		return err
+	}
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
 	if !maps.Equal(r.Config, old.Config) {
@@ -39,21 +42,28 @@ func (s *Service) Update(ctx context.Context, proj, name string, put api.Network
 		if err != nil {
 			return err
 		}
-		after := before
-		after.Config = r.Config
+		after, err := s.net(ctx, r)
+		if err != nil {
+			return err
+		}
 		u.Add("bring back the old configuration", func(ctx context.Context) error { return driver.Up(ctx, before) })
 		if err := driver.Up(ctx, after); err != nil {
 			return err
 		}
 		s.blame(name, nil)
 	}
-	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+	err = s.d.Store.Update(ctx, func(tx store.Tx) error {
 		tx.Announce(change(api.LifecycleNetworkUpdated, r))
 		return Collection.Modify(tx, Key(r.Project, r.Name), func(p *Record) error {
 			p.Description, p.Config = r.Description, r.Config
 			return nil
 		})
 	})
+	if err != nil {
+		return err
+	}
+	s.look(ctx, r)
+	return nil
 }
 
 // complete fails on a network that is being made or removed.
@@ -88,11 +98,23 @@ func (s *Service) fill(ctx context.Context, driver Driver, r Record, cfg map[str
 		if err != nil {
 			return nil, err
 		}
-		if clash, err = s.overlap(ctx, r, out); err != nil || clash == nil {
-			return out, err
+		if clash, err = s.overlap(ctx, r, out); err != nil {
+			return nil, err
+		}
+		if clash == nil {
+			return out, s.restrictable(ctx, r, out)
 		}
 	}
 	return nil, clash
+}
+
+// restrictable fails when a configuration names ACLs that are not there, or that the network cannot obey.
+func (s *Service) restrictable(ctx context.Context, r Record, cfg map[string]string) error {
+	r.Config = cfg
+	return s.d.Store.View(ctx, func(tx store.Tx) error {
+		_, err := policy(tx, r, nil)
+		return err
+	})
 }
 
 // overlap says which other network has a subnet of cfg, nil for none.
@@ -119,27 +141,18 @@ func (s *Service) overlap(ctx context.Context, r Record, cfg map[string]string) 
 }
 
 // StartAll brings up every network, and first finishes what a crash cut short. A network that does not come up keeps neither the
-// others nor the server down: Warn is told, its status is Unavailable, and Connect tries again.
+// others nor the server down: a warning says so, its status is Unavailable, and Connect tries again.
 func (s *Service) StartAll(ctx context.Context) error {
 	records, err := s.records(ctx)
 	if err != nil {
 		return err
 	}
 	for _, r := range records {
-		if err := s.start(ctx, r); err != nil {
-			s.warn(r.Name, err)
+		if err := s.start(ctx, r); err != nil && r.Stage != Made {
+			slog.Error("A network could not be removed: delete it again", "network", r.Name, "err", err)
 		}
 	}
-	return s.sweep(ctx)
-}
-
-// warn tells of what went wrong while nobody waits for an answer.
-func (s *Service) warn(name string, err error) {
-	if s.d.Warn != nil {
-		s.d.Warn(name, err)
-		return
-	}
-	slog.Warn("Network is not as it should be", "network", name, "err", err)
+	return errors.Join(s.Inspect(ctx), s.sweep(ctx))
 }
 
 func (s *Service) start(ctx context.Context, r Record) error {

@@ -23,7 +23,7 @@ func URL(project string, segments ...string) string {
 }
 
 // nouns are the path segments of the collections whose keys are PROJECT/NAME.
-var nouns = map[string]string{"instance": "instances", "profile": "profiles", "network": "networks", "image": "images"}
+var nouns = map[string]string{"instance": "instances", "profile": "profiles", "network": "networks", "image": "images", "network_acl": "network-acls"}
 
 // UsedBy turns references into the addresses that "used_by" fields show; internal records are left out.
 func UsedBy(refs []store.Ref) []string {

@@ -147,3 +147,32 @@ func writeParts(out *bufio.Writer, parts [][]byte, nullEmpty bool) {
 	}
 	_, _ = io.WriteString(out, listTail)
 }
+
+// Items makes a list of objects that are at hand.
+func Items[T any](all []T, err error, url func(T) string) iter.Seq2[Item[T], error] {
+	return func(yield func(Item[T], error) bool) {
+		if err != nil {
+			yield(Item[T]{}, err)
+			return
+		}
+		for _, v := range all {
+			if !yield(Item[T]{URL: url(v), Value: func(int) T { return v }}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Within says of each item which project it is in, for lists whose URLs do not tell.
+func Within[T any](list iter.Seq2[Item[T], error], project func(T) string) iter.Seq2[Item[T], error] {
+	return func(yield func(Item[T], error) bool) {
+		for it, err := range list {
+			if err == nil {
+				it.Project = project(it.Value(1))
+			}
+			if !yield(it, err) {
+				return
+			}
+		}
+	}
+}

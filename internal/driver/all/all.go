@@ -2,8 +2,6 @@
 package all
 
 import (
-	"log/slog"
-
 	"lxd/internal/driver/firewall/nft"
 	"lxd/internal/driver/machine/lxc"
 	"lxd/internal/driver/network/bridge"
@@ -42,9 +40,7 @@ func Open(h Host) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	bridges := bridge.New(bridge.Options{Firewall: nft.New(h.Dir), Warn: func(name string, err error) {
-		slog.Warn("A network has a problem", "network", name, "err", err)
-	}})
+	bridges := bridge.New(bridge.Options{Firewall: nft.New(h.Dir)})
 	return Set{
 		Machine:  containers,
 		Storage:  usable(),

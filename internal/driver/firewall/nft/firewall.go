@@ -49,7 +49,7 @@ func (f *Firewall) Table() string { return f.table }
 
 // Guard implements network.Firewall.
 func (f *Firewall) Guard(_ context.Context, g network.Guard) error {
-	err := f.replace(nftables.TableFamilyINet, chainNames(g.Network), guardChains(g))
+	err := f.replace(nftables.TableFamilyINet, chainNames(g.Network), guardChains(g, f.LogGroup()))
 	if err != nil {
 		return fmt.Errorf("firewall rules of network %s: %w", g.Network, err)
 	}
@@ -155,7 +155,9 @@ func (f *Firewall) change(family nftables.TableFamily, old []string, chains []ch
 		c.DelChain(&nftables.Chain{Name: n, Table: t})
 	}
 	if chains != nil {
-		addChains(c, t, chains)
+		if err := addChains(c, t, chains); err != nil {
+			return err
+		}
 		if err := refer(exchange{c, t, append(have, dispatch), true}); err != nil {
 			return err
 		}
@@ -188,18 +190,17 @@ func addDispatch(c *nftables.Conn, t *nftables.Table, set *nftables.Set) error {
 		return err
 	}
 	base := chain{name: dispatch, kind: nftables.ChainTypeFilter, hook: "prerouting", priority: bridgeFirst, rules: []rule{{term{
-		"iifname vmap @" + ports,
-		[]expr.Any{
+		text: "iifname vmap @" + ports,
+		exprs: []expr.Any{
 			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg},
 			&expr.Lookup{SourceRegister: reg, DestRegister: 0, IsDestRegSet: true, SetName: set.Name, SetID: set.ID},
 		},
 	}}}}
-	addChains(c, t, []chain{base})
-	return nil
+	return addChains(c, t, []chain{base})
 }
 
 // addChains adds all chains before any rule, since rules jump to chains.
-func addChains(c *nftables.Conn, t *nftables.Table, chains []chain) {
+func addChains(c *nftables.Conn, t *nftables.Table, chains []chain) error {
 	made := make([]*nftables.Chain, len(chains))
 	for i, ch := range chains {
 		n := &nftables.Chain{Name: ch.name, Table: t}
@@ -210,7 +211,16 @@ func addChains(c *nftables.Conn, t *nftables.Table, chains []chain) {
 	}
 	for i, ch := range chains {
 		for _, r := range ch.rules {
+			for _, part := range r {
+				if part.set == nil {
+					continue
+				}
+				if err := part.set.add(c, t, part.exprs); err != nil {
+					return err
+				}
+			}
 			c.AddRule(&nftables.Rule{Table: t, Chain: made[i], Exprs: r.exprs()})
 		}
 	}
+	return nil
 }

@@ -9,9 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"lxd/api"
 	"lxd/internal/driver/firewall/nft"
 	"lxd/internal/host/netns"
 	"lxd/internal/network"
+	"lxd/internal/network/acl"
+	"lxd/internal/network/forward"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -41,7 +44,62 @@ func guards() map[string]network.Guard {
 		"no-routing":  {Network: "lxdbr0", IPv4: kept},
 		"nat-address": {Network: "lxdbr0", IPv4: address, IPv6: address6, DHCPv4: true, DNS: true},
 		"none":        {Network: "lxdbr0"},
+		"forwards":    {Network: "lxdbr0", IPv4: v4, IPv6: v6, Forwards: forwards()},
+		"policy":      {Network: "lxdbr0", IPv4: v4, IPv6: v6, DHCPv4: true, DNS: true, Policy: policy()},
+		"policy-alone": {Network: "lxdbr0", IPv4: kept, Policy: &acl.Policy{
+			Ingress: acl.Side{Default: acl.Allow}, Egress: acl.Side{Default: acl.Drop, Log: true},
+		}},
 	}
+}
+
+// ranges are of ports: pairs of their ends.
+func ranges(ends ...uint16) (list []forward.Range) {
+	for i := 0; i < len(ends); i += 2 {
+		list = append(list, forward.Range{First: ends[i], Last: ends[i+1]})
+	}
+	return list
+}
+
+func forwards() []forward.Rule {
+	a := netip.MustParseAddr
+	return []forward.Rule{
+		{Listen: a("192.0.2.1"), Target: a("10.1.2.9"), Ports: []forward.Port{
+			{Protocol: "tcp", Listen: ranges(80, 80, 90, 95, 96, 96), Target: a("10.1.2.3")},
+			{Protocol: "udp", Listen: ranges(53, 53), Target: a("10.1.2.3"), To: ranges(5353, 5353)},
+			{Protocol: "tcp", Listen: ranges(100, 101), Target: a("10.1.2.4"), To: ranges(200, 200, 300, 300)},
+		}},
+		{Listen: a("2001:db8::1"), Target: a("fd42:1:2:3::9"), Ports: []forward.Port{
+			{Protocol: "udp", Listen: ranges(1, 65535), Target: a("fd42:1:2:3::3")},
+			{Protocol: "tcp", Listen: ranges(80, 80), Target: a("fd42:1:2:3::3"), To: ranges(8080, 8080)},
+			{Protocol: "tcp", Listen: ranges(81, 82), Target: a("fd42:1:2:3::3"), To: ranges(1000, 1001)},
+		}},
+	}
+}
+
+// policy is one with every kind of rule.
+func policy() *acl.Policy {
+	p, err := acl.Compile([]acl.Record{{
+		Name: "web",
+		Ingress: []api.NetworkACLRule{
+			{Action: "allow", State: "enabled", Protocol: "tcp", DestinationPort: "80,443,8000-8010"},
+			{Action: "allow", State: "logged", Protocol: "icmp4", ICMPType: "8"},
+			{Action: "allow", State: "enabled", Protocol: "icmp6", ICMPType: "128", ICMPCode: "7"},
+			{Action: "reject", State: "enabled", Source: "10.9.0.0/16,10.10.0.1-10.10.0.9,10.10.0.5,2001:db8:1::/64", Protocol: "udp", SourcePort: "53"},
+			{Action: "drop", State: "disabled"},
+			{Action: "drop", State: "logged", Source: "192.0.2.0/24"},
+		},
+		Egress: []api.NetworkACLRule{
+			{Action: "allow", State: "enabled", Destination: "198.51.100.7,198.51.100.9", Source: "10.1.2.3"},
+			{Action: "drop", State: "enabled", Protocol: "icmp4"},
+			{Action: "allow", State: "enabled", Protocol: "tcp"},
+			{Action: "allow", State: "enabled", Protocol: "udp", SourcePort: "1000-2000", DestinationPort: "7"},
+		},
+	}})
+	if err != nil {
+		panic(err)
+	}
+	p.Ingress.Log = true
+	return &p
 }
 
 func filters() map[string]network.Filter {

@@ -16,23 +16,26 @@ const (
 
 // guardChains builds all chains of one network. Each network has base chains of its own, so that replacing one network's rules
 // never touches another's.
-func guardChains(g network.Guard) []chain {
-	chains := []chain{
-		{name: "in." + g.Network, kind: nftables.ChainTypeFilter, hook: "input", rules: services(g, "dport", iifname)},
-		{name: "out." + g.Network, kind: nftables.ChainTypeFilter, hook: "output", rules: services(g, "sport", oifname)},
-		{name: "fwd." + g.Network, kind: nftables.ChainTypeFilter, hook: "forward", rules: forwarding(g)},
-	}
+func guardChains(g network.Guard, group uint16) []chain {
+	chains := append(policyChains(g, group), []chain{
+		{name: "in." + g.Network, kind: nftables.ChainTypeFilter, hook: "input", rules: append(services(g, "dport", iifname), policed(g, "input")...)},
+		{name: "out." + g.Network, kind: nftables.ChainTypeFilter, hook: "output", rules: append(services(g, "sport", oifname), policed(g, "output")...)},
+		{name: "fwd." + g.Network, kind: nftables.ChainTypeFilter, hook: "forward", rules: append(policed(g, "forward"), forwarding(g)...)},
+	}...)
 	for _, f := range families(g) {
 		if f.NAT {
 			chains = append(chains, translation(g.Network, f))
 		}
 	}
-	return chains
+	return append(chains, forwardChains(g)...)
 }
 
 // chainNames are the names of all chains that a network may have.
 func chainNames(name string) []string {
-	return []string{"in." + name, "out." + name, "fwd." + name, "nat4." + name, "nat6." + name}
+	return []string{
+		"in." + name, "out." + name, "fwd." + name, "nat4." + name, "nat6." + name,
+		policyChain(ingress, name), policyChain(egress, name), "pre." + name, "loc." + name, "back." + name,
+	}
 }
 
 func families(g network.Guard) (list []network.Family) {

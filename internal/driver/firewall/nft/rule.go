@@ -19,6 +19,8 @@ const reg = 1
 type term struct {
 	text  string
 	exprs []expr.Any
+	// set is what the exprs look something up in, if they do.
+	set *set
 }
 
 // rule is terms in order; the last one is a verdict.
@@ -74,6 +76,10 @@ func (r rule) exprs() (all []expr.Any) {
 func priorityText(c chain) string {
 	base, name := int32(0), "filter"
 	switch {
+	case c.kind == nftables.ChainTypeNAT && c.hook == "prerouting":
+		base, name = dstnat, "dstnat"
+	case c.kind == nftables.ChainTypeNAT && c.hook == "output": // which has no name for it
+		return fmt.Sprint(c.priority)
 	case c.kind == nftables.ChainTypeNAT:
 		base, name = 100, "srcnat"
 	case c.hook == "prerouting":
@@ -96,7 +102,7 @@ func iifname(n string) term { return ifname(expr.MetaKeyIIFNAME, "iifname", n) }
 func oifname(n string) term { return ifname(expr.MetaKeyOIFNAME, "oifname", n) }
 
 func ifname(k expr.MetaKey, word, n string) term {
-	return term{fmt.Sprintf("%s %q", word, n), []expr.Any{&expr.Meta{Key: k, Register: reg}, equal(ifnameBytes(n))}}
+	return term{text: fmt.Sprintf("%s %q", word, n), exprs: []expr.Any{&expr.Meta{Key: k, Register: reg}, equal(ifnameBytes(n))}}
 }
 
 // ifnameBytes is an interface name as the kernel compares it.
@@ -112,12 +118,12 @@ func nfproto(is6 bool, text string) term {
 	if is6 {
 		p = unix.NFPROTO_IPV6
 	}
-	return term{text, []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: reg}, equal([]byte{p})}}
+	return term{text: text, exprs: []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: reg}, equal([]byte{p})}}
 }
 
 // l4proto limits a rule to one transport protocol, extension headers skipped; the text is left out where a port implies it.
 func l4proto(p byte, text string) term {
-	return term{text, []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{p})}}
+	return term{text: text, exprs: []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, equal([]byte{p})}}
 }
 
 // port matches the port of a TCP or UDP packet.
@@ -156,7 +162,7 @@ func field(text string, at place, eq bool, want []byte) term {
 	if !eq {
 		cmp.Op = expr.CmpOpNeq
 	}
-	return term{text, []expr.Any{&expr.Payload{DestRegister: reg, Base: at.base, Offset: at.offset, Len: uint32(len(want))}, cmp}}
+	return term{text: text, exprs: []expr.Any{&expr.Payload{DestRegister: reg, Base: at.base, Offset: at.offset, Len: uint32(len(want))}, cmp}}
 }
 
 // saddr and daddr match the addresses of an IP packet.
@@ -187,7 +193,7 @@ func prefix(word string, at place, eq bool, p netip.Prefix) term {
 	}
 	load := &expr.Payload{DestRegister: reg, Base: at.base, Offset: at.offset, Len: uint32(size)}
 	cmp := &expr.Cmp{Op: op, Register: reg, Data: p.Addr().AsSlice()}
-	t := term{fmt.Sprintf("%s %s%s", word, not, text), []expr.Any{load}}
+	t := term{text: fmt.Sprintf("%s %s%s", word, not, text), exprs: []expr.Any{load}}
 	switch {
 	case p.IsSingleIP():
 	case p.Bits()%8 == 0: // whole bytes: load just those, as the nft tool does
@@ -204,7 +210,7 @@ func prefix(word string, at place, eq bool, p netip.Prefix) term {
 }
 
 func verdict(k expr.VerdictKind, text, target string) term {
-	return term{strings.TrimSpace(text + " " + target), []expr.Any{&expr.Verdict{Kind: k, Chain: target}}}
+	return term{text: strings.TrimSpace(text + " " + target), exprs: []expr.Any{&expr.Verdict{Kind: k, Chain: target}}}
 }
 
 func accept() term             { return verdict(expr.VerdictAccept, "accept", "") }
@@ -213,10 +219,10 @@ func jump(target string) term  { return verdict(expr.VerdictJump, "jump", target
 func enter(target string) term { return verdict(expr.VerdictGoto, "goto", target) }
 func back() term               { return verdict(expr.VerdictReturn, "return", "") }
 
-func masquerade() term { return term{"masquerade", []expr.Any{&expr.Masq{}}} }
+func masquerade() term { return term{text: "masquerade", exprs: []expr.Any{&expr.Masq{}}} }
 
 func reject() term {
-	return term{"reject", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}}}
+	return term{text: "reject", exprs: []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}}}
 }
 
 // snat makes a the source address.
@@ -225,7 +231,7 @@ func snat(a netip.Addr) term {
 	if a.Is6() {
 		family, word = unix.NFPROTO_IPV6, "ip6"
 	}
-	return term{fmt.Sprintf("snat %s to %s", word, a), []expr.Any{
+	return term{text: fmt.Sprintf("snat %s to %s", word, a), exprs: []expr.Any{
 		&expr.Immediate{Register: reg, Data: a.AsSlice()},
 		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: family, RegAddrMin: reg},
 	}}

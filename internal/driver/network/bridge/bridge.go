@@ -18,7 +18,7 @@ import (
 	"lxd/internal/schema"
 )
 
-// Driver implements network.Driver and network.Leaser.
+// Driver implements network.Driver, and all that it may besides.
 type Driver struct {
 	o      Options
 	keys   *schema.Schema
@@ -27,6 +27,7 @@ type Driver struct {
 
 	mu      sync.Mutex
 	servers map[string]*server
+	report  func(network.Trouble)
 }
 
 // Options is what a Driver needs.
@@ -35,22 +36,54 @@ type Options struct {
 	Firewall network.Firewall
 	// Dnsmasq is the program's file; "" looks for it.
 	Dnsmasq string
-	// Warn is told of what went wrong while nobody waited for an answer, such as a dnsmasq that does not come up again.
-	Warn func(network string, err error)
 }
 
 // New makes a driver. Close it when the daemon ends.
 func New(o Options) *Driver {
-	if o.Warn == nil {
-		o.Warn = func(string, error) {}
-	}
-	d := &Driver{o: o, keys: keys(), servers: map[string]*server{}}
+	d := &Driver{o: o, keys: keys(), servers: map[string]*server{}, report: func(network.Trouble) {}}
 	d.base, d.cancel = context.WithCancel(context.Background())
 	return d
 }
 
 // Close ends the watch over the dnsmasq processes, which go on running.
 func (d *Driver) Close() { d.cancel() }
+
+// Report implements network.Reporter: it tells of a dnsmasq that ended by another's doing.
+func (d *Driver) Report(to func(network.Trouble)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.report = to
+}
+
+func (d *Driver) tell(t network.Trouble) {
+	d.mu.Lock()
+	to := d.report
+	d.mu.Unlock()
+	to(t)
+}
+
+// Inspect implements network.Inspector.
+func (d *Driver) Inspect(ctx context.Context, n network.Net) (problems []string, err error) {
+	l, ok, err := netlink.Find(n.Name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok || l.Type != "bridge":
+		return []string{fmt.Sprintf("the host's bridge %s is gone: change a key of the network, or restart the daemon, to have it made again", n.Name)}, nil
+	case !l.Up:
+		problems = append(problems, fmt.Sprintf("the host's bridge %s is down: run: ip link set %s up", n.Name, n.Name))
+	}
+	blocked, err := d.o.Firewall.Obstacles(ctx, d.guard(n))
+	return append(problems, blocked...), err
+}
+
+// Guard implements network.Guarder.
+func (d *Driver) Guard(ctx context.Context, n network.Net) error {
+	s := d.server(n.Name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return d.o.Firewall.Guard(ctx, d.guard(n))
+}
 
 // Name implements network.Driver.
 func (d *Driver) Name() string { return "bridge" }
@@ -73,6 +106,7 @@ func (d *Driver) Up(ctx context.Context, n network.Net) error {
 		func() error { return netlink.SetUp(l.Index) },
 		func() error { return d.addresses(n, l) },
 		func() error { return d.routes(n, l) },
+		func() error { return d.external(n, l) },
 		func() error { return s.up(ctx, n) },
 	} {
 		if err := do(); err != nil {
@@ -88,6 +122,9 @@ func (d *Driver) Down(ctx context.Context, n network.Net) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := errors.Join(s.down(ctx, n), d.o.Firewall.Unguard(ctx, n.Name))
+	if e := os.Remove(externalFile(n)); n.Dir != "" && !errors.Is(e, os.ErrNotExist) {
+		err = errors.Join(err, e) // the kernel lets go of the interfaces
+	}
 	l, ok, e := netlink.Find(n.Name)
 	if e == nil && ok && l.Type == "bridge" { // never remove what merely has the name
 		e = netlink.Delete(n.Name)
@@ -281,7 +318,7 @@ func (d *Driver) guard(n network.Net) network.Guard {
 			NAT:     d.keys.Bool(n.Config, f+".nat"), NATAddress: nat, NATAfter: n.Config[f+".nat.order"] == "after",
 		}
 	}
-	g := network.Guard{Network: n.Name, IPv4: family("ipv4"), IPv6: family("ipv6"), DNS: true}
+	g := network.Guard{Network: n.Name, IPv4: family("ipv4"), IPv6: family("ipv6"), DNS: true, Forwards: n.Forwards, Policy: n.Policy}
 	g.DHCPv4 = g.IPv4.Subnet.IsValid() && d.keys.Bool(n.Config, "ipv4.dhcp")
 	g.DHCPv6 = g.IPv6.Subnet.IsValid() && d.keys.Bool(n.Config, "ipv6.dhcp")
 	return g

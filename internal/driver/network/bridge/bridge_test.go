@@ -34,7 +34,8 @@ func stateDir(t *testing.T) string {
 
 func driver(t *testing.T, dir string) *bridge.Driver {
 	t.Helper()
-	d := bridge.New(bridge.Options{Firewall: nft.New(dir), Warn: func(n string, err error) { t.Log(n, err) }})
+	d := bridge.New(bridge.Options{Firewall: nft.New(dir)})
+	d.Report(func(tr network.Trouble) { t.Log(tr) })
 	t.Cleanup(d.Close)
 	return d
 }

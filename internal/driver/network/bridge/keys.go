@@ -34,12 +34,14 @@ func keys() *schema.Schema {
 	}, schema.Key{
 		Name: "volatile.bridge.hwaddr", Type: schema.MAC, Volatile: true, Short: "MAC address that the bridge was given",
 	})
+	list = append(list, aclKeys()...)
 	return schema.New("network", append(list, absentKeys()...)...)
 }
 
 func bridgeKeys() []schema.Key {
 	return []schema.Key{
 		{Name: "bridge.driver", Type: only("native", "openvswitch"), Default: "native", Short: "What makes the bridge"},
+		{Name: "bridge.external_interfaces", Type: schema.Strings, Check: each(externalName), Local: true, Short: "Interfaces of the host, without addresses of their own, that belong to the bridge"},
 		{Name: "bridge.hwaddr", Type: schema.MAC, Short: "MAC address of the bridge"},
 		{Name: "bridge.mode", Type: only("standard", "fan"), Default: "standard", Short: "Mode of operation"},
 		{Name: "bridge.mtu", Type: schema.Between(minMTU, maxMTU), Default: "1500", Short: "Largest packet size of the bridge"},
@@ -56,6 +58,21 @@ func dnsKeys() []schema.Key {
 		},
 		{Name: "dns.search", Type: schema.Strings, Check: each(domain), Short: "Domains to search, as told to clients"},
 	}
+}
+
+// aclKeys are those of what may pass.
+func aclKeys() []schema.Key {
+	const has = "security.acls"
+	list := []schema.Key{{Name: has, Type: schema.Strings, Short: "Network ACLs that apply to what passes between the network and others"}}
+	for _, side := range []string{"egress", "ingress"} {
+		list = append(list, schema.Key{
+			Name: has + ".default." + side + ".action", Type: schema.OneOf("allow", "drop", "reject"), Condition: has,
+			Short: "What becomes of " + side + " traffic that no rule matches; it is rejected if this is not set",
+		}, schema.Key{
+			Name: has + ".default." + side + ".logged", Type: schema.Bool, Condition: has, Short: "Log " + side + " traffic that no rule matches",
+		})
+	}
+	return list
 }
 
 // ipKeys are those that both address families have.
@@ -79,10 +96,9 @@ func ipKeys(f, title string, subnet func(string) error) []schema.Key {
 func absentKeys() (list []schema.Key) {
 	for _, name := range []string{
 		"bgp.ipv4.nexthop", "bgp.ipv6.nexthop", "bgp.peers.<name>.address", "bgp.peers.<name>.asn", "bgp.peers.<name>.holdtime",
-		"bgp.peers.<name>.password", "bridge.external_interfaces", "dns.zone.forward", "dns.zone.reverse.ipv4", "dns.zone.reverse.ipv6",
+		"bgp.peers.<name>.password", "dns.zone.forward", "dns.zone.reverse.ipv4", "dns.zone.reverse.ipv6",
 		"fan.overlay_subnet", "fan.type", "fan.underlay_subnet", "ipv4.ovn.ranges", "ipv6.ovn.ranges", "maas.subnet.ipv4", "maas.subnet.ipv6",
-		"security.acls", "security.acls.default.egress.action", "security.acls.default.egress.logged",
-		"security.acls.default.ingress.action", "security.acls.default.ingress.logged", "tunnel.<name>.group", "tunnel.<name>.id",
+		"tunnel.<name>.group", "tunnel.<name>.id",
 		"tunnel.<name>.interface", "tunnel.<name>.local", "tunnel.<name>.port", "tunnel.<name>.protocol", "tunnel.<name>.remote",
 		"tunnel.<name>.ttl",
 	} {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,7 +44,7 @@ func (s *server) up(ctx context.Context, n network.Net) error {
 	if !subnetOf(n.Config, "ipv4").IsValid() && !subnetOf(n.Config, "ipv6").IsValid() {
 		return s.down(ctx, n)
 	}
-	if err := os.MkdirAll(hostsDir(n), 0o755); err != nil {
+	if err := confine(n); err != nil {
 		return err
 	}
 	s.roster.doubt()
@@ -189,23 +191,28 @@ func (s *server) revive(n network.Net, p *run.Process) {
 			return
 		case <-time.After(wait):
 		}
-		done, err := s.again(n, p)
+		done, revived, err := s.again(n, p)
+		switch {
+		case revived:
+			s.driver.tell(network.Trouble{Network: n.Name, Mended: true, Err: fmt.Errorf("dnsmasq of network %s ended by another's doing, and was started again", n.Name)})
+		case err != nil:
+			s.driver.tell(network.Trouble{Network: n.Name, Err: fmt.Errorf("dnsmasq of network %s ended and cannot be started: %w", n.Name, err)})
+		}
 		if done {
 			return
 		}
-		s.driver.o.Warn(n.Name, fmt.Errorf("dnsmasq of network %s ended and cannot be started: %w", n.Name, err))
 	}
 }
 
 // again starts dnsmasq unless someone else stopped or replaced it.
-func (s *server) again(n network.Net, p *run.Process) (done bool, err error) {
+func (s *server) again(n network.Net, p *run.Process) (done, revived bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process() != p || s.driver.base.Err() != nil {
-		return true, nil
+		return true, false, nil
 	}
 	err = s.start(s.driver.base, n)
-	return err == nil, err
+	return err == nil, err == nil, err
 }
 
 func (s *server) stop(ctx context.Context) error {
@@ -274,6 +281,28 @@ func (s *server) register(n network.Net) error {
 		return err
 	}
 	return p.Signal(syscall.SIGHUP)
+}
+
+// confine makes the network's folder one that only root and dnsmasq can enter: who is lent which address, and what the network is made
+// of, is nobody else's business.
+func confine(n network.Net) error {
+	_, group := identity()
+	mode, gid := os.FileMode(0o711), 0
+	if g, err := user.LookupGroup(group); err == nil {
+		if gid, err = strconv.Atoi(g.Gid); err != nil {
+			return err
+		}
+		mode = 0o710
+	}
+	if err := os.MkdirAll(hostsDir(n), 0o750); err != nil {
+		return err
+	}
+	for dir, m := range map[string]os.FileMode{n.Dir: mode, hostsDir(n): mode | 0o040} {
+		if err := errors.Join(os.Chown(dir, 0, gid), os.Chmod(dir, m)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replaceFile writes text unless the file holds it; readers see the old text or the new one.

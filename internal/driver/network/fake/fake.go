@@ -13,7 +13,7 @@ import (
 	"lxd/internal/schema"
 )
 
-// Driver implements network.Driver, network.Leaser and network.Releaser.
+// Driver implements network.Driver, network.Leaser, network.Releaser, network.Guarder, network.Inspector and network.Reporter.
 type Driver struct {
 	mu    sync.Mutex
 	nets  map[string]network.Net
@@ -25,11 +25,16 @@ type Driver struct {
 	released []string
 	// fail holds what the next call of that name fails with.
 	fail map[string]error
+	// guarded are the forwards and policies by network; problems what Inspect finds; report the listener to those found unasked.
+	guarded  map[string]network.Net
+	problems map[string][]string
+	report   func(network.Trouble)
 }
 
 // New makes a driver without networks.
 func New() *Driver {
-	return &Driver{nets: map[string]network.Net{}, ports: map[string]string{}, inside: map[string]string{}, fail: map[string]error{}}
+	return &Driver{nets: map[string]network.Net{}, ports: map[string]string{}, inside: map[string]string{}, fail: map[string]error{},
+		guarded: map[string]network.Net{}, problems: map[string][]string{}, report: func(network.Trouble) {}}
 }
 
 // FailNext makes the next call of a method ("Up", "Down", "Connect", "Disconnect", "Release") fail with err.
@@ -54,6 +59,8 @@ func (d *Driver) Keys() *schema.Schema {
 	return schema.New("network",
 		schema.Key{Name: "ipv4.address", Type: schema.String, Short: "Address"},
 		schema.Key{Name: "ipv6.address", Type: schema.String, Short: "Address"},
+		schema.Key{Name: "security.acls", Type: schema.Strings, Short: "ACLs"},
+		schema.Key{Name: "security.acls.default.ingress.action", Type: schema.OneOf("allow", "drop", "reject"), Short: "What becomes of the rest"},
 		schema.Key{Name: "bridge.mtu", Type: schema.Integer, Default: "1500", Short: "MTU"},
 		schema.Key{Name: "user.*", Type: schema.Blob, Short: "Free to use"},
 		schema.Key{Name: "volatile.bridge.hwaddr", Type: schema.MAC, Volatile: true, Short: "MAC address"},
@@ -83,7 +90,7 @@ func (d *Driver) Up(_ context.Context, n network.Net) error {
 	if err := d.failing("Up"); err != nil {
 		return err
 	}
-	d.nets[n.Name] = n
+	d.nets[n.Name], d.guarded[n.Name] = n, n
 	return nil
 }
 
@@ -95,8 +102,47 @@ func (d *Driver) Down(_ context.Context, n network.Net) error {
 		return err
 	}
 	delete(d.nets, n.Name)
+	delete(d.guarded, n.Name)
 	return nil
 }
+
+// Guard implements network.Guarder.
+func (d *Driver) Guard(_ context.Context, n network.Net) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.failing("Guard"); err != nil {
+		return err
+	}
+	d.guarded[n.Name] = n
+	return nil
+}
+
+// Guarded is the network whose forwards and policy are obeyed.
+func (d *Driver) Guarded(name string) network.Net {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.guarded[name]
+}
+
+// Inspect implements network.Inspector.
+func (d *Driver) Inspect(_ context.Context, n network.Net) ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.problems[n.Name], nil
+}
+
+// Break makes Inspect find problems.
+func (d *Driver) Break(name string, problems ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.problems[name] = problems
+}
+
+// Report implements network.Reporter.
+func (d *Driver) Report(to func(network.Trouble)) { d.report = to }
+
+// Tell tells of a problem as if the driver had found it by itself.
+func (d *Driver) Tell(t network.Trouble) { d.report(t) }
 
 // Connect implements network.Driver.
 func (d *Driver) Connect(_ context.Context, n network.Net, p network.Port) (network.Link, error) {

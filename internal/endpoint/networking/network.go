@@ -1,4 +1,5 @@
-package endpoint
+// Package networking maps API calls to the use cases of networks and what belongs to them.
+package networking
 
 import (
 	"context"
@@ -38,7 +39,7 @@ func (h networks) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[ap
 			shown = append(shown, h.shown(c, n))
 		}
 	}
-	return within(items(shown, err, func(n api.Network) string { return network.URL(n.Name) }), func(n api.Network) string { return n.Project })
+	return rest.Within(rest.Items(shown, err, func(n api.Network) string { return network.URL(n.Name) }), func(n api.Network) string { return n.Project })
 }
 
 // sees tells whether the caller may know of a network: the interfaces of the host belong to no project.
