@@ -37,7 +37,14 @@ func (d *Daemon) Traces(t testing.TB) Traces {
 		}
 	}
 	all = append(all, d.processes()...)
-	for _, dir := range []string{"storage-pools/*/containers", "storage-pools/*/images", "storage-pools/*/custom", "images", "run", "tmp", "networks"} {
+	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, l := range loops {
+		// the device's number may be another after a restart
+		if b, _ := os.ReadFile(l); strings.Contains(string(b), d.Dir) {
+			all = append(all, "loop device of "+strings.TrimSpace(string(b)))
+		}
+	}
+	for _, dir := range []string{"storage-pools/*/containers", "storage-pools/*/images", "storage-pools/*/custom", "storage-pools/*/*/*/snapshots", "storage-pools/*/.tmp", "disks", "images", "run", "tmp", "networks"} {
 		found, _ := filepath.Glob(filepath.Join(d.Dir, dir, "*"))
 		for _, f := range found {
 			all = append(all, "file "+strings.TrimPrefix(f, d.Dir))
