@@ -159,6 +159,10 @@ type Measurer interface {
 
 // Streamer sends and receives volumes in the backend's own format.
 type Streamer interface {
-	Send(ctx context.Context, v Volume, w io.Writer) error
+	// Send writes v, and those of its snapshots that are named, in that order. What is written meanwhile is the caller's business.
+	Send(ctx context.Context, v Volume, snapshots []string, w io.Writer) error
+	// Receive makes v and its snapshots of what Send wrote, with the owners of v.IDMap: all of it or, on failure or after a crash, nothing.
+	// It fails with Conflict if v exists, and with Invalid on a stream that is damaged or another backend's. A stream may come from
+	// anywhere, and brings nothing that an archive could not.
 	Receive(ctx context.Context, v Volume, r io.Reader) error
 }

@@ -288,3 +288,28 @@ func beneath(top *os.File, path string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), filepath.Join(top.Name(), path)), nil
 }
+
+// Graft puts a writable snapshot of the subvolume from at path below the subvolume top, which nobody else can reach, in place of an empty
+// folder or of nothing. Path is resolved below top, through no link; folders that lead there must exist.
+func Graft(from, top, path string) error {
+	source, err := folder(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	t, err := folder(top)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	parent, err := beneath(t, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	name := filepath.Base(path)
+	if err := unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR); err != nil && !errors.Is(err, unix.ENOENT) {
+		return &os.PathError{Op: "make place for", Path: path, Err: err}
+	}
+	return snapshot(source, parent, name, false)
+}
