@@ -20,6 +20,7 @@ import (
 	"lxd/internal/cli/alias"
 	"lxd/internal/cli/cluster"
 	"lxd/internal/cli/command"
+	"lxd/internal/cli/complete"
 	"lxd/internal/cli/config"
 	"lxd/internal/cli/file"
 	"lxd/internal/cli/help"
@@ -116,6 +117,9 @@ Call any of them with --help to learn about it.`,
 	}
 	root.AddCommand(completionCommand(root))
 	root.InitDefaultHelpCmd()
+	if strings.HasPrefix(word, cobra.ShellCompRequestCmd) {
+		complete.Install(a, root)
+	}
 	return root
 }
 
@@ -129,7 +133,6 @@ func declareFlags(a *command.App, root *cobra.Command) {
 	f.Bool("sub-commands", false, "Use with help or --help to view sub-commands")
 	f.BoolVarP(&a.Flags.Verbose, "verbose", "v", false, "Show all information messages")
 	f.Bool("version", false, "Print version number")
-	_ = root.RegisterFlagCompletionFunc("project", a.CompleteProjects) // the flag was just declared
 }
 
 // noun is one entry of the first level of commands.

@@ -153,6 +153,14 @@ func moreFixture(out map[string]answer) {
 		{UUID: "4c9a", Type: "Instance type not operational", Count: 2, Severity: "low", Status: "new", FirstSeenAt: seen, LastSeenAt: seen.Add(time.Hour), LastMessage: "no KVM", Project: "web"},
 		{UUID: "5d0b", Type: "Failed to start network", Count: 1, Severity: "moderate", Status: "resolved", FirstSeenAt: seen, LastSeenAt: seen}}
 	out["GET /1.0/warnings"] = answer{metadata: warnings, names: []string{"/1.0/warnings/4c9a", "/1.0/warnings/5d0b"}}
+	described := func(key, kind string) map[string]api.MetadataConfigurationConfigKeys {
+		return map[string]api.MetadataConfigurationConfigKeys{"some": {Keys: []map[string]api.MetadataConfigurationConfigKey{{key: {Type: kind}, "user.*": {Type: "string"}}}}}
+	}
+	out["GET /1.0/metadata/configuration"] = answer{metadata: api.MetadataConfiguration{Configs: map[string]map[string]api.MetadataConfigurationConfigKeys{
+		"instance": described("boot.autostart", "bool"), "server": described("core.https_address", "string"), "network-bridge": described("ipv4.nat", "bool"),
+		"network-acl": described("ipv4.not", "bool"), "device-disk": described("path", "string"), "device-nic-bridged": described("network", "string")}}}
+	out["GET /1.0/instances/c1/snapshots"] = answer{names: []string{"/1.0/instances/c1/snapshots/snap0", "/1.0/instances/c1/snapshots/snap1"}}
+	out["GET /1.0/storage-pools/default/volumes/custom"] = answer{names: []string{"/1.0/storage-pools/default/volumes/custom/data"}}
 	out["GET /1.0/warnings/4c9a"] = answer{metadata: warnings[0], etag: "e-w"}
 }
 

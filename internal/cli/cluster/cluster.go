@@ -32,7 +32,7 @@ For example:
 // Command is the branch "lxc cluster".
 func Command(a *command.App) *cobra.Command {
 	k := &members{
-		App: a, Noun: "cluster member", Branch: "cluster", Words: "[<remote>:]<member>", Names: 1, Help: editHelp, Completes: []string{"cluster/members", ""}, Check: clustered(a),
+		App: a, Noun: "cluster member", Branch: "cluster", Words: "[<remote>:]<member>", Names: 1, Help: editHelp, Check: clustered(a),
 		Path:     func(n []string) string { return client.Path("cluster", "members", n[0]) },
 		Writable: func(m *api.ClusterMember) api.ClusterMemberPut { return m.Writable() },
 		Settings: func(p *api.ClusterMemberPut) *map[string]string { return &p.Config },
@@ -81,7 +81,7 @@ func list(k *members) *cobra.Command {
 
 func rename(k *members) *cobra.Command {
 	a := k.App
-	return k.Command(command.Leaf{Use: "rename [<remote>:]<member> <new-name>", Aliases: []string{"mv"}, Short: "Rename a cluster member", Least: 2, Most: 2,
+	return k.App.Leaf(command.Leaf{Use: "rename [<remote>:]<member> <new-name>", Aliases: []string{"mv"}, Short: "Rename a cluster member", Least: 2, Most: 2,
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
 			if err != nil {
@@ -98,7 +98,7 @@ func rename(k *members) *cobra.Command {
 func remove(k *members) *cobra.Command {
 	a := k.App
 	var force, sure bool
-	cmd := k.Command(command.Leaf{Use: "remove [<remote>:]<member>", Aliases: []string{"rm"}, Short: "Remove a member from the cluster", Least: 1, Most: 1,
+	cmd := k.App.Leaf(command.Leaf{Use: "remove [<remote>:]<member>", Aliases: []string{"rm"}, Short: "Remove a member from the cluster", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
 			if err != nil {
@@ -139,7 +139,7 @@ func confirm(a *command.App, sure bool, question string) error {
 }
 
 func enable(a *command.App) *cobra.Command {
-	return a.Leaf(command.Leaf{Use: "enable [<remote>:] <name>", Short: "Enable clustering on a single non-clustered LXD server", Least: 1, Most: 2, Complete: a.CompleteRemotes,
+	return a.Leaf(command.Leaf{Use: "enable [<remote>:] <name>", Short: "Enable clustering on a single non-clustered LXD server", Least: 1, Most: 2,
 		Long: `Enable clustering on a single non-clustered LXD server
 
 The server becomes the first member of a new cluster, under the given name. It has to be reachable over the network:

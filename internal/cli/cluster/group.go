@@ -25,7 +25,7 @@ For example:
 
 func groupCommand(a *command.App, m *members) *cobra.Command {
 	k := &groups{
-		App: a, Noun: "cluster group", Words: "[<remote>:]<group>", Names: 1, Help: groupHelp, Completes: []string{"cluster/groups", ""}, Check: m.Check,
+		App: a, Noun: "cluster group", Words: "[<remote>:]<group>", Names: 1, Help: groupHelp, Check: m.Check,
 		Path:     func(n []string) string { return client.Path("cluster", "groups", n[0]) },
 		Writable: func(g *api.ClusterGroup) api.ClusterGroupPut { return g.Writable() },
 	}
@@ -52,7 +52,7 @@ func groupList(k *groups) *cobra.Command {
 
 // memberGroups makes a command that changes the groups that a member is in.
 func memberGroups(m *members, l command.Leaf, done string, edit func(in []string, group string) ([]string, error)) *cobra.Command {
-	l.Least, l.Most, l.Complete = 2, 2, m.App.CompleteNames("cluster/members", "cluster/groups")
+	l.Least, l.Most = 2, 2
 	l.Run = func(args []string) error {
 		err := m.Update(args, "", func(p *api.ClusterMemberPut) (err error) {
 			p.Groups, err = edit(p.Groups, args[1])
@@ -63,7 +63,7 @@ func memberGroups(m *members, l command.Leaf, done string, edit func(in []string
 		}
 		return err
 	}
-	return m.Command(l)
+	return m.App.Leaf(l)
 }
 
 func groupAdd(m *members) *cobra.Command {

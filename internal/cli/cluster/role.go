@@ -13,7 +13,7 @@ import (
 
 func role(k *members) *cobra.Command {
 	change := func(use, short, done string, edit func(roles, named []string) ([]string, error)) *cobra.Command {
-		return k.Command(command.Leaf{Use: use + " [<remote>:]<member> <role[,role...]>", Short: short, Least: 2, Most: 2,
+		return k.App.Leaf(command.Leaf{Use: use + " [<remote>:]<member> <role[,role...]>", Short: short, Least: 2, Most: 2,
 			Run: func(args []string) error {
 				err := k.Update(args, "", func(p *api.ClusterMemberPut) (err error) {
 					p.Roles, err = edit(p.Roles, strings.Split(args[1], ","))
@@ -53,7 +53,7 @@ func failureDomain(k *members) *cobra.Command {
 		})
 	}
 	return command.Branch("failure-domain", "Manage failure domains",
-		k.Command(command.Leaf{Use: "get [<remote>:]<member>", Short: "Get the failure domain of a cluster member", Least: 1, Most: 1,
+		k.App.Leaf(command.Leaf{Use: "get [<remote>:]<member>", Short: "Get the failure domain of a cluster member", Least: 1, Most: 1,
 			Run: func(args []string) error {
 				o, err := k.At(args, "")
 				if err != nil {
@@ -66,8 +66,8 @@ func failureDomain(k *members) *cobra.Command {
 				a.Printf("%s\n", m.FailureDomain)
 				return nil
 			}}),
-		k.Command(command.Leaf{Use: "set [<remote>:]<member> <domain>", Short: "Set the failure domain of a cluster member", Least: 2, Most: 2,
+		k.App.Leaf(command.Leaf{Use: "set [<remote>:]<member> <domain>", Short: "Set the failure domain of a cluster member", Least: 2, Most: 2,
 			Run: func(args []string) error { return set(args, args[1]) }}),
-		k.Command(command.Leaf{Use: "unset [<remote>:]<member>", Short: "Unset the failure domain of a cluster member", Least: 1, Most: 1,
+		k.App.Leaf(command.Leaf{Use: "unset [<remote>:]<member>", Short: "Unset the failure domain of a cluster member", Least: 1, Most: 1,
 			Run: func(args []string) error { return set(args, "") }}))
 }

@@ -51,12 +51,12 @@ func stateCommand(k *members, c *change, l command.Leaf) *cobra.Command {
 		})
 		return err
 	}
-	return k.Command(l)
+	return k.App.Leaf(l)
 }
 
 func info(k *members) *cobra.Command {
 	a := k.App
-	return k.Command(command.Leaf{Use: "info [<remote>:]<member>", Short: "Show useful information about a cluster member", Least: 1, Most: 1,
+	return k.App.Leaf(command.Leaf{Use: "info [<remote>:]<member>", Short: "Show useful information about a cluster member", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
 			if err != nil {

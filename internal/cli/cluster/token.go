@@ -59,7 +59,7 @@ func tokens(a *command.App, server *client.Client) (out []token, err error) {
 
 func add(a *command.App) *cobra.Command {
 	var name string
-	cmd := a.Leaf(command.Leaf{Use: "add [[<remote>:]<member>]", Short: "Request a join token for adding a cluster member", Most: 1, Complete: a.CompleteRemotes,
+	cmd := a.Leaf(command.Leaf{Use: "add [[<remote>:]<member>]", Short: "Request a join token for adding a cluster member", Most: 1,
 		Run: func(args []string) error {
 			server, named, err := in(a, first(args))
 			switch {
@@ -107,7 +107,7 @@ func first(args []string) string {
 
 func listTokens(a *command.App) *cobra.Command {
 	var shape *string
-	cmd := a.Leaf(command.Leaf{Use: "list-tokens [<remote>:]", Short: "List all active cluster member join tokens", Most: 1, Complete: a.CompleteRemotes,
+	cmd := a.Leaf(command.Leaf{Use: "list-tokens [<remote>:]", Short: "List all active cluster member join tokens", Most: 1,
 		Run: func(args []string) error {
 			server, _, err := in(a, first(args))
 			if err != nil {

@@ -35,7 +35,7 @@ func (k *Kind[F, P]) Create(c Creation[P]) *cobra.Command {
 	if c.Pairs {
 		use, most = use+" [key=value...]", -1
 	}
-	cmd := k.App.Leaf(Leaf{Use: use, Short: c.Short, Example: c.Example, Least: least, Most: most, Complete: k.completeParents(),
+	cmd := k.App.Leaf(Leaf{Use: use, Short: c.Short, Example: c.Example, Least: least, Most: most,
 		Run: func(args []string) error { return k.create(args, c, *target) }})
 	target = k.target(cmd)
 	return cmd

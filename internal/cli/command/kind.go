@@ -44,8 +44,6 @@ type Kind[F, P any] struct {
 	Branch string
 	// Check refuses servers that cannot have such objects; nil takes all.
 	Check func(*client.Client) error
-	// Completes are the lists that complete the names: see App.CompleteNames.
-	Completes []string
 }
 
 // Object is one object that a command line named.
@@ -82,14 +80,6 @@ func (o Object) Read(ctx context.Context, out any) (etag string, err error) {
 	return o.Server.Get(ctx, o.Path, out)
 }
 
-// Command makes a command that completes the names of such objects.
-func (k *Kind[F, P]) Command(s Leaf) *cobra.Command {
-	if s.Complete == nil && len(k.Completes) > 0 {
-		s.Complete = k.App.CompleteNames(k.Completes...)
-	}
-	return k.App.Leaf(s)
-}
-
 func (k *Kind[F, P]) target(cmd *cobra.Command) *string {
 	var name string
 	if k.Targeted {
@@ -116,7 +106,7 @@ func Load[F, P any](k *Kind[F, P], args []string, target string) (Object, *F, er
 // Show makes the command that shows an object.
 func (k *Kind[F, P]) Show() *cobra.Command {
 	var target *string
-	cmd := k.Command(Leaf{Use: "show " + k.Words, Short: "Show " + k.Noun + " configurations", Least: k.Names, Most: k.Names,
+	cmd := k.App.Leaf(Leaf{Use: "show " + k.Words, Short: "Show " + k.Noun + " configurations", Least: k.Names, Most: k.Names,
 		Run: func(args []string) error {
 			o, err := k.At(args, *target)
 			if err != nil {
@@ -147,7 +137,7 @@ func tidy(full any) any {
 func (k *Kind[F, P]) Get() *cobra.Command {
 	var target *string
 	var property bool
-	cmd := k.Command(Leaf{Use: "get " + k.Words + " <key>", Short: "Get values for " + k.Noun + " configuration keys", Least: k.Names + 1, Most: k.Names + 1,
+	cmd := k.App.Leaf(Leaf{Use: "get " + k.Words + " <key>", Short: "Get values for " + k.Noun + " configuration keys", Least: k.Names + 1, Most: k.Names + 1,
 		Run: func(args []string) error {
 			o, err := k.At(args, *target)
 			if err != nil {
@@ -180,7 +170,7 @@ func (k *Kind[F, P]) value(full *F, key string, asProperty bool) (string, error)
 func (k *Kind[F, P]) Set() *cobra.Command {
 	var target *string
 	var property bool
-	cmd := k.Command(Leaf{Use: "set " + k.Words + " " + cmp.Or(k.Pairs, "<key>=<value>..."), Short: "Set " + k.Noun + " configuration keys", Least: k.Names + 1, Most: -1,
+	cmd := k.App.Leaf(Leaf{Use: "set " + k.Words + " " + cmp.Or(k.Pairs, "<key>=<value>..."), Short: "Set " + k.Noun + " configuration keys", Least: k.Names + 1, Most: -1,
 		Long: "Set " + k.Noun + " configuration keys\n\nA single key may also be given in two arguments: <key> <value>",
 		Run: func(args []string) error {
 			changes, err := k.App.Assignments(args[k.Names:])
@@ -198,7 +188,7 @@ func (k *Kind[F, P]) Set() *cobra.Command {
 func (k *Kind[F, P]) Unset() *cobra.Command {
 	var target *string
 	var property bool
-	cmd := k.Command(Leaf{Use: "unset " + k.Words + " <key>", Short: "Unset " + k.Noun + " configuration keys", Least: k.Names + 1, Most: k.Names + 1,
+	cmd := k.App.Leaf(Leaf{Use: "unset " + k.Words + " <key>", Short: "Unset " + k.Noun + " configuration keys", Least: k.Names + 1, Most: k.Names + 1,
 		Run: func(args []string) error {
 			return k.change(args, *target, map[string]string{args[k.Names]: ""}, property)
 		}})
@@ -251,7 +241,7 @@ func (k *Kind[F, P]) Edit() *cobra.Command {
 	target := new(string)
 	name := strings.Fields(k.Words)[0]
 	branch := cmp.Or(k.Branch, k.Noun)
-	cmd := k.Command(Leaf{Use: "edit " + k.Words, Short: "Edit " + k.Noun + " configurations as YAML", Least: k.Names, Most: k.Names,
+	cmd := k.App.Leaf(Leaf{Use: "edit " + k.Words, Short: "Edit " + k.Noun + " configurations as YAML", Least: k.Names, Most: k.Names,
 		Example: "lxc " + branch + " edit " + name + " < " + strings.ReplaceAll(k.Noun, " ", "-") + ".yaml\n    Replace the configuration by the content of a file",
 		Run:     func(args []string) error { return k.EditObject(args, *target) }})
 	if k.Names > 1 { // pools and networks are edited as a whole
@@ -289,7 +279,7 @@ func (k *Kind[F, P]) EditObject(args []string, target string) error {
 
 // Delete makes the command that deletes an object and says what it did.
 func (k *Kind[F, P]) Delete(short, done string) *cobra.Command {
-	return k.Command(Leaf{Use: "delete " + k.Words, Aliases: []string{"rm"}, Short: short, Least: k.Names, Most: k.Names,
+	return k.App.Leaf(Leaf{Use: "delete " + k.Words, Aliases: []string{"rm"}, Short: short, Least: k.Names, Most: k.Names,
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
 			if err != nil {
@@ -305,7 +295,7 @@ func (k *Kind[F, P]) Delete(short, done string) *cobra.Command {
 
 // Rename makes the command that gives an object another name and says so.
 func (k *Kind[F, P]) Rename(short, done string) *cobra.Command {
-	return k.Command(Leaf{Use: "rename " + k.Words + " <new-name>", Aliases: []string{"mv"}, Short: short, Least: k.Names + 1, Most: k.Names + 1,
+	return k.App.Leaf(Leaf{Use: "rename " + k.Words + " <new-name>", Aliases: []string{"mv"}, Short: short, Least: k.Names + 1, Most: k.Names + 1,
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
 			if err != nil {

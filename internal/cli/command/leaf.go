@@ -8,14 +8,13 @@ import (
 	"lxd/internal/cli/render"
 )
 
-// Leaf describes a command that takes arguments.
+// Leaf describes a command that takes arguments. What these are is read from Use, also for the completion of names: see package complete.
 type Leaf struct {
 	Use, Short, Long, Example string
 	Aliases                   []string
 	// Least and Most bound the number of arguments; a Most of -1 is no bound.
 	Least, Most int
 	Run         func(args []string) error
-	Complete    func(args []string, prefix string) []string
 }
 
 // Leaf makes the command of s. Wrong usage prints the help of the command, and the reason unless nothing at all was given.
@@ -33,11 +32,6 @@ func (a *App) Leaf(s Leaf) *cobra.Command {
 			return fmt.Errorf("Invalid number of arguments")
 		}
 		return s.Run(args)
-	}
-	if s.Complete != nil {
-		cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-			return s.Complete(args, prefix), cobra.ShellCompDirectiveNoFileComp
-		}
 	}
 	return cmd
 }

@@ -45,7 +45,7 @@ func (k *Kind[F, P]) List(l Listing[F]) *cobra.Command {
 		words = strings.Join(strings.Fields(k.Words)[:within], " ")
 	}
 	cmd := k.App.Leaf(Leaf{Use: "list " + words, Aliases: []string{"ls"}, Short: l.Short, Long: l.Long, Least: within, Most: max(within, 1),
-		Complete: k.completeParents(), Run: func(args []string) error { return k.list(args, l, f) }})
+		Run: func(args []string) error { return k.list(args, l, f) }})
 	if l.AllProjects != "" {
 		cmd.Flags().BoolVar(&f.all, "all-projects", false, l.AllProjects)
 	}
@@ -57,14 +57,6 @@ func (k *Kind[F, P]) List(l Listing[F]) *cobra.Command {
 	}
 	f.shape = Format(cmd)
 	return cmd
-}
-
-// completeParents completes what contains the objects; a remote alone is left to the shell.
-func (k *Kind[F, P]) completeParents() func([]string, string) []string {
-	if k.Names < 2 || len(k.Completes) == 0 {
-		return k.App.CompleteRemotes
-	}
-	return k.App.CompleteNames(k.Completes[:min(k.Names-1, len(k.Completes))]...)
 }
 
 func (k *Kind[F, P]) list(args []string, l Listing[F], f listFlags) error {

@@ -97,7 +97,6 @@ func (f *configFlags) refuse(server bool) error {
 func configGet(a *command.App) *cobra.Command {
 	var f configFlags
 	cmd := a.Leaf(command.Leaf{Use: "get [<remote>:][<instance>] <key>", Short: "Get values for instance or server configuration keys", Least: 1, Most: 2,
-		Complete: a.CompleteNames("instances"),
 		Run: func(args []string) error {
 			server := onServer(args, 1)
 			if err := f.refuse(server); err != nil {
@@ -141,9 +140,8 @@ func printKey[F, P any](k *command.Kind[F, P], args []string, f configFlags, con
 func configSet(a *command.App) *cobra.Command {
 	var f configFlags
 	cmd := a.Leaf(command.Leaf{Use: "set [<remote>:][<instance>] <key>=<value>...", Short: "Set instance or server configuration keys", Least: 1, Most: -1,
-		Complete: a.CompleteNames("instances"),
-		Long:     "Set instance or server configuration keys\n\nA single key may also be given in two arguments: <key> <value>",
-		Example:  "lxc config set c1 limits.cpu=2\n    Allow c1 two CPUs\n\nlxc config set core.https_address=[::]:8443\n    Have the server listen on port 8443 of every address",
+		Long:    "Set instance or server configuration keys\n\nA single key may also be given in two arguments: <key> <value>",
+		Example: "lxc config set c1 limits.cpu=2\n    Allow c1 two CPUs\n\nlxc config set core.https_address=[::]:8443\n    Have the server listen on port 8443 of every address",
 		Run: func(args []string) error {
 			// Without an instance the first argument is a key: "key=value", or "key value".
 			server := strings.Contains(args[0], "=") || strings.HasSuffix(args[0], ":") || len(args) == 2 && !strings.Contains(args[1], "=")
@@ -166,7 +164,6 @@ func configSet(a *command.App) *cobra.Command {
 func configUnset(a *command.App) *cobra.Command {
 	var f configFlags
 	cmd := a.Leaf(command.Leaf{Use: "unset [<remote>:][<instance>] <key>", Short: "Unset instance or server configuration keys", Least: 1, Most: 2,
-		Complete: a.CompleteNames("instances"),
 		Run: func(args []string) error {
 			server := onServer(args, 1)
 			if server {
@@ -232,7 +229,6 @@ func merge(config, changes map[string]string, unset bool) error {
 func configShow(a *command.App) *cobra.Command {
 	var f configFlags
 	cmd := a.Leaf(command.Leaf{Use: "show [<remote>:][<instance>[/<snapshot>]]", Short: "Show instance or server configurations", Most: 1,
-		Complete: a.CompleteNames("instances"),
 		Run: func(args []string) error {
 			server := onServer(args, 0)
 			if err := f.refuse(server); err != nil {
@@ -281,8 +277,7 @@ func showSnapshot(a *command.App, arg string) error {
 func configEdit(a *command.App) *cobra.Command {
 	var f configFlags
 	cmd := a.Leaf(command.Leaf{Use: "edit [<remote>:][<instance>[/<snapshot>]]", Short: "Edit instance or server configurations as YAML", Most: 1,
-		Complete: a.CompleteNames("instances"),
-		Example:  "lxc config edit c1 < instance.yaml\n    Replace the configuration of c1 by the content of a file",
+		Example: "lxc config edit c1 < instance.yaml\n    Replace the configuration of c1 by the content of a file",
 		Run: func(args []string) error {
 			server := onServer(args, 0)
 			if err := f.refuse(server); err != nil {
@@ -329,7 +324,7 @@ func editInstance(a *command.App, arg string) error {
 }
 
 func configMetadata(a *command.App) *cobra.Command {
-	k := &command.Kind[api.ImageMetadata, api.ImageMetadata]{App: a, Noun: "instance metadata", Branch: "config metadata", Words: "[<remote>:]<instance>", Names: 1, Completes: []string{"instances"},
+	k := &command.Kind[api.ImageMetadata, api.ImageMetadata]{App: a, Noun: "instance metadata", Branch: "config metadata", Words: "[<remote>:]<instance>", Names: 1,
 		Path: func(n []string) string { return client.Path("instances", n[0], "metadata") }}
 	return command.Branch("metadata", "Manage instance metadata files", k.Edit(), k.Show())
 }

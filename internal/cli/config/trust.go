@@ -30,7 +30,7 @@ The fingerprint is shown and cannot be changed.`
 
 func trustKind(a *command.App) *command.Kind[api.Certificate, api.CertificatePut] {
 	return &command.Kind[api.Certificate, api.CertificatePut]{
-		App: a, Noun: "trust", Branch: "config trust", Words: "[<remote>:]<fingerprint>", Names: 1, Help: trustHelp, Completes: []string{"certificates"},
+		App: a, Noun: "trust", Branch: "config trust", Words: "[<remote>:]<fingerprint>", Names: 1, Help: trustHelp,
 		Path:     func(n []string) string { return client.Path("certificates", n[0]) },
 		Writable: func(c *api.Certificate) api.CertificatePut { return c.Writable() },
 	}
@@ -229,7 +229,7 @@ func trustRevoke(a *command.App) *cobra.Command {
 }
 
 func trustRemove(k *command.Kind[api.Certificate, api.CertificatePut]) *cobra.Command {
-	return k.Command(command.Leaf{Use: "remove [<remote>:]<fingerprint>", Aliases: []string{"rm"}, Short: "Remove trusted client", Least: 1, Most: 1,
+	return k.App.Leaf(command.Leaf{Use: "remove [<remote>:]<fingerprint>", Aliases: []string{"rm"}, Short: "Remove trusted client", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
 			if err != nil {

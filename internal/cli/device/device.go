@@ -40,7 +40,7 @@ func (d Set[F, P]) Command(more ...*cobra.Command) *cobra.Command {
 func (d Set[F, P]) leaf(s command.Leaf) *cobra.Command {
 	verb, rest, _ := strings.Cut(s.Use, " ")
 	s.Use = strings.TrimSpace(verb + " " + d.Kind.Words + " " + rest)
-	return d.Kind.Command(s)
+	return d.Kind.App.Leaf(s)
 }
 
 // change lets edit work on the devices of the owner that args name.

@@ -15,7 +15,7 @@ import (
 // Override copies a device that an instance has from a profile, so that it can be changed.
 func Override(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "override [<remote>:]<instance> <device> [key=value...]", Short: "Copy profile inherited devices and override configuration keys",
-		Least: 2, Most: -1, Complete: a.CompleteNames("instances"),
+		Least: 2, Most: -1,
 		Run: func(args []string) error {
 			changes, err := command.KeyValues(args[2:])
 			if err != nil {

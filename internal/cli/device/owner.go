@@ -26,7 +26,7 @@ It holds configuration keys, devices and profiles, for example:
 // InstanceKind is what instances are to the commands that all objects share.
 func InstanceKind(a *command.App) *command.Kind[api.Instance, api.InstancePut] {
 	return &command.Kind[api.Instance, api.InstancePut]{
-		App: a, Noun: "instance", Words: "[<remote>:]<instance>", Names: 1, Help: InstanceHelp, Newline: true, Completes: []string{"instances"},
+		App: a, Noun: "instance", Words: "[<remote>:]<instance>", Names: 1, Help: InstanceHelp, Newline: true,
 		Path:     InstancePath,
 		Writable: func(i *api.Instance) api.InstancePut { return i.Writable() },
 		Settings: func(p *api.InstancePut) *map[string]string { return &p.Config },
@@ -57,7 +57,7 @@ The name is shown and cannot be changed here.`
 // ProfileKind is what profiles are to the commands that all objects share.
 func ProfileKind(a *command.App) *command.Kind[api.Profile, api.ProfilePut] {
 	return &command.Kind[api.Profile, api.ProfilePut]{
-		App: a, Noun: "profile", Words: "[<remote>:]<profile>", Names: 1, Help: profileHelp, Newline: true, Completes: []string{"profiles"},
+		App: a, Noun: "profile", Words: "[<remote>:]<profile>", Names: 1, Help: profileHelp, Newline: true,
 		Path:     func(n []string) string { return client.Path("profiles", n[0]) },
 		Writable: func(p *api.Profile) api.ProfilePut { return p.Writable() },
 		Settings: func(p *api.ProfilePut) *map[string]string { return &p.Config },

@@ -246,7 +246,7 @@ func (c *counting) Read(p []byte) (int, error) {
 }
 
 func imageExport(a *command.App) *cobra.Command {
-	cmd := a.Leaf(command.Leaf{Use: "export [<remote>:]<image> [<target>]", Short: "Export and download images", Least: 1, Most: 2, Complete: a.CompleteNames("images/aliases"),
+	cmd := a.Leaf(command.Leaf{Use: "export [<remote>:]<image> [<target>]", Short: "Export and download images", Least: 1, Most: 2,
 		Long: "Export and download images\n\nThe target is a directory, or the beginning of the names of the files to write.",
 		Run: func(args []string) error {
 			server, name, err := a.Parse(args[0])

@@ -78,7 +78,6 @@ func saveImage(a *command.App, server *client.Client, image *api.Image, etag str
 
 func imageDelete(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "delete [<remote>:]<image> [[<remote>:]<image>...]", Aliases: []string{"rm"}, Short: "Delete images", Least: 1, Most: -1,
-		Complete: a.CompleteNames("images/aliases"),
 		Run: func(args []string) error {
 			for _, arg := range args {
 				server, name, err := a.Parse(arg)
@@ -98,7 +97,7 @@ func imageDelete(a *command.App) *cobra.Command {
 }
 
 func imageEdit(a *command.App) *cobra.Command {
-	return a.Leaf(command.Leaf{Use: "edit [<remote>:]<image>", Short: "Edit image properties", Least: 1, Most: 1, Complete: a.CompleteNames("images/aliases"),
+	return a.Leaf(command.Leaf{Use: "edit [<remote>:]<image>", Short: "Edit image properties", Least: 1, Most: 1,
 		Example: "lxc image edit debian < image.yaml\n    Replace the properties by the content of a file",
 		Run: func(args []string) error {
 			server, image, etag, err := find(a, args[0])
@@ -125,7 +124,7 @@ func imageEdit(a *command.App) *cobra.Command {
 }
 
 func imageShow(a *command.App) *cobra.Command {
-	cmd := a.Leaf(command.Leaf{Use: "show [<remote>:]<image>", Short: "Show image properties", Least: 1, Most: 1, Complete: a.CompleteNames("images/aliases"),
+	cmd := a.Leaf(command.Leaf{Use: "show [<remote>:]<image>", Short: "Show image properties", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			_, image, _, err := find(a, args[0])
 			if err != nil {
@@ -138,7 +137,7 @@ func imageShow(a *command.App) *cobra.Command {
 }
 
 func imageGetProperty(a *command.App) *cobra.Command {
-	return a.Leaf(command.Leaf{Use: "get-property [<remote>:]<image> <key>", Short: "Get image properties", Least: 2, Most: 2, Complete: a.CompleteNames("images/aliases"),
+	return a.Leaf(command.Leaf{Use: "get-property [<remote>:]<image> <key>", Short: "Get image properties", Least: 2, Most: 2,
 		Run: func(args []string) error {
 			_, image, _, err := find(a, args[0])
 			if err != nil {
@@ -154,7 +153,7 @@ func imageGetProperty(a *command.App) *cobra.Command {
 }
 
 func imageSetProperty(a *command.App) *cobra.Command {
-	return a.Leaf(command.Leaf{Use: "set-property [<remote>:]<image> <key> <value>", Short: "Set image properties", Least: 3, Most: 3, Complete: a.CompleteNames("images/aliases"),
+	return a.Leaf(command.Leaf{Use: "set-property [<remote>:]<image> <key> <value>", Short: "Set image properties", Least: 3, Most: 3,
 		Run: func(args []string) error {
 			server, image, etag, err := find(a, args[0])
 			if err != nil {
@@ -169,7 +168,7 @@ func imageSetProperty(a *command.App) *cobra.Command {
 }
 
 func imageUnsetProperty(a *command.App) *cobra.Command {
-	return a.Leaf(command.Leaf{Use: "unset-property [<remote>:]<image> <key>", Short: "Unset image properties", Least: 2, Most: 2, Complete: a.CompleteNames("images/aliases"),
+	return a.Leaf(command.Leaf{Use: "unset-property [<remote>:]<image> <key>", Short: "Unset image properties", Least: 2, Most: 2,
 		Run: func(args []string) error {
 			server, image, etag, err := find(a, args[0])
 			if err != nil {
@@ -181,7 +180,7 @@ func imageUnsetProperty(a *command.App) *cobra.Command {
 }
 
 func imageInfo(a *command.App) *cobra.Command {
-	cmd := a.Leaf(command.Leaf{Use: "info [<remote>:]<image>", Short: "Show useful information about images", Least: 1, Most: 1, Complete: a.CompleteNames("images/aliases"),
+	cmd := a.Leaf(command.Leaf{Use: "info [<remote>:]<image>", Short: "Show useful information about images", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			_, image, _, err := find(a, args[0])
 			if err == nil {
@@ -378,7 +377,7 @@ func addAlias(a *command.App, server *client.Client, name, fingerprint string) e
 }
 
 func imageAliasDelete(a *command.App) *cobra.Command {
-	return a.Leaf(command.Leaf{Use: "delete [<remote>:]<alias>", Aliases: []string{"rm"}, Short: "Delete image aliases", Least: 1, Most: 1, Complete: a.CompleteNames("images/aliases"),
+	return a.Leaf(command.Leaf{Use: "delete [<remote>:]<alias>", Aliases: []string{"rm"}, Short: "Delete image aliases", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			server, name, err := a.Parse(args[0])
 			if err != nil {
@@ -389,7 +388,7 @@ func imageAliasDelete(a *command.App) *cobra.Command {
 }
 
 func imageAliasRename(a *command.App) *cobra.Command {
-	return a.Leaf(command.Leaf{Use: "rename [<remote>:]<alias> <new-name>", Aliases: []string{"mv"}, Short: "Rename aliases", Least: 2, Most: 2, Complete: a.CompleteNames("images/aliases"),
+	return a.Leaf(command.Leaf{Use: "rename [<remote>:]<alias> <new-name>", Aliases: []string{"mv"}, Short: "Rename aliases", Least: 2, Most: 2,
 		Run: func(args []string) error {
 			server, name, err := a.Parse(args[0])
 			if err != nil {

@@ -42,7 +42,7 @@ func (f *copyFlags) declare(cmd *cobra.Command) {
 func Copy(a *command.App) *cobra.Command {
 	var f copyFlags
 	cmd := a.Leaf(command.Leaf{Use: "copy [<remote>:]<source>[/<snapshot>] [[<remote>:]<destination>]", Aliases: []string{"cp"}, Short: "Copy instances within or in between LXD servers",
-		Least: 1, Most: 2, Complete: a.CompleteNames("instances"),
+		Least: 1, Most: 2,
 		Example: "lxc copy c1 c2\n    Make c2 as a copy of c1, with its snapshots\n\nlxc copy c1/snap0 c2\n    Make c2 as c1 was at its snapshot snap0",
 		Run:     func(args []string) error { return copyInstance(a, args, &f) }})
 	f.declare(cmd)
@@ -172,7 +172,7 @@ func submitCopy(a *command.App, server *client.Client, body *api.InstancesPost, 
 func Move(a *command.App) *cobra.Command {
 	var f copyFlags
 	cmd := a.Leaf(command.Leaf{Use: "move [<remote>:]<instance>[/<snapshot>] [<remote>:][<instance>[/<snapshot>]]", Aliases: []string{"mv"}, Short: "Move instances within or in between LXD servers",
-		Least: 1, Most: 2, Complete: a.CompleteNames("instances"),
+		Least: 1, Most: 2,
 		Example: "lxc move c1 c2\n    Rename c1 to c2\n\nlxc move c1/snap0 c1/before\n    Rename a snapshot",
 		Run:     func(args []string) error { return moveInstance(a, args, &f) }})
 	f.declare(cmd)

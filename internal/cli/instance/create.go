@@ -42,7 +42,7 @@ func (f *createFlags) declare(cmd *cobra.Command) {
 }
 
 func createCommand(a *command.App, f *createFlags, s command.Leaf, run func(args []string) error) *cobra.Command {
-	s.Most, s.Complete = 2, a.CompleteNames("images/aliases", "none")
+	s.Most = 2
 	cmd := a.Leaf(s)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 && !f.empty {

@@ -31,7 +31,6 @@ type execFlags struct {
 func Exec(a *command.App) *cobra.Command {
 	var f execFlags
 	cmd := a.Leaf(command.Leaf{Use: "exec [<remote>:]<instance> [flags] [--] <command line>", Short: "Execute commands in instances", Least: 2, Most: -1,
-		Complete: a.CompleteNames("instances"),
 		Long: `Execute commands in instances
 
 The command is run as it is, without a shell: wildcards, pipes and variables mean nothing unless a shell is asked for:
@@ -115,7 +114,7 @@ func execute(a *command.App, args []string, f *execFlags) error {
 func Console(a *command.App) *cobra.Command {
 	var kind string
 	var log bool
-	cmd := a.Leaf(command.Leaf{Use: "console [<remote>:]<instance>", Short: "Attach to instance consoles", Least: 1, Most: 1, Complete: a.CompleteNames("instances"),
+	cmd := a.Leaf(command.Leaf{Use: "console [<remote>:]<instance>", Short: "Attach to instance consoles", Least: 1, Most: 1,
 		Long: `Attach to instance consoles
 
 The console is that of the first program in the instance. With --show-log what it has shown so far is printed instead.`,

@@ -26,7 +26,7 @@ type infoFlags struct {
 // Info shows what an instance or a server is and does.
 func Info(a *command.App) *cobra.Command {
 	var f infoFlags
-	cmd := a.Leaf(command.Leaf{Use: "info [<remote>:][<instance>]", Short: "Show instance or server information", Most: 1, Complete: a.CompleteNames("instances"),
+	cmd := a.Leaf(command.Leaf{Use: "info [<remote>:][<instance>]", Short: "Show instance or server information", Most: 1,
 		Example: "lxc info c1 --show-log\n    Show an instance and its log\n\nlxc info --resources\n    Show what the server's hardware has",
 		Run: func(args []string) error {
 			server, name, err := a.RemoteArg(args, 0)

@@ -71,8 +71,7 @@ func List(a *command.App) *cobra.Command {
 	cmd := a.Leaf(command.Leaf{Use: "list [<remote>:] [<filter>...]", Aliases: []string{"ls"}, Short: "List instances", Long: listHelp, Most: -1,
 		Example: "lxc list -c nFs46,volatile.eth0.hwaddr:MAC,config:image.os,devices:eth0.parent:ETHP\n    Show columns made from configuration and device keys\n\n" +
 			"lxc list type=container status=running\n    Show running containers only",
-		Complete: a.CompleteNames("instances"),
-		Run:      func(args []string) error { return listInstances(a, args, f) }})
+		Run: func(args []string) error { return listInstances(a, args, f) }})
 	cmd.Flags().StringVarP(&f.columns, "columns", "c", listColumns, "Columns``")
 	cmd.Flags().StringVarP(&f.shape, "format", "f", "table", "Format ("+render.Formats+")``")
 	cmd.Flags().BoolVar(&f.all, "all-projects", false, "Display instances from all projects")

@@ -25,9 +25,8 @@ type snapshotFlags struct {
 func Snapshot(a *command.App) *cobra.Command {
 	var f snapshotFlags
 	cmd := a.Leaf(command.Leaf{Use: "snapshot [<remote>:]<instance> [<snapshot name>]", Short: "Create instance snapshots", Least: 1, Most: 2,
-		Complete: a.CompleteNames("instances"),
-		Example:  "lxc snapshot c1\n    Keep c1 as it is under a name that the server makes up\n\nlxc snapshot c1 before-update\n    Keep it under that name",
-		Run:      func(args []string) error { return takeSnapshot(a, args, f) }})
+		Example: "lxc snapshot c1\n    Keep c1 as it is under a name that the server makes up\n\nlxc snapshot c1 before-update\n    Keep it under that name",
+		Run:     func(args []string) error { return takeSnapshot(a, args, f) }})
 	s := cmd.Flags()
 	s.BoolVar(&f.stateful, "stateful", false, "Whether or not to snapshot the instance's running state")
 	s.BoolVar(&f.noExpiry, "no-expiry", false, "Ignore any configured auto-expiry for the instance")
@@ -80,8 +79,7 @@ func dropSnapshot(a *command.App, server *client.Client, instance, name string) 
 func Restore(a *command.App) *cobra.Command {
 	var body api.InstancePut
 	cmd := a.Leaf(command.Leaf{Use: "restore [<remote>:]<instance> <snapshot>", Short: "Restore instances from snapshots", Least: 2, Most: 2,
-		Complete: a.CompleteNames("instances"),
-		Example:  "lxc restore c1 snap0\n    Make c1 what it was at its snapshot snap0",
+		Example: "lxc restore c1 snap0\n    Make c1 what it was at its snapshot snap0",
 		Run: func(args []string) error {
 			server, name, err := a.Parse(args[0])
 			if err != nil {
@@ -101,7 +99,6 @@ func Restore(a *command.App) *cobra.Command {
 // Rename renames instances and snapshots.
 func Rename(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "rename [<remote>:]<instance>[/<snapshot>] <instance>[/<snapshot>]", Short: "Rename instances and snapshots", Least: 2, Most: 2,
-		Complete: a.CompleteNames("instances"),
 		Run: func(args []string) error {
 			server, from, err := a.Parse(args[0])
 			if err != nil {
@@ -142,9 +139,8 @@ type rebuildFlags struct {
 func Rebuild(a *command.App) *cobra.Command {
 	var f rebuildFlags
 	cmd := a.Leaf(command.Leaf{Use: "rebuild [<remote>:]<image> [<remote>:]<instance>", Short: "Rebuild instances", Least: 1, Most: 2,
-		Complete: a.CompleteNames("instances"),
-		Example:  "lxc rebuild debian c1\n    Make the root of c1 anew from the image debian\n\nlxc rebuild c1 --empty\n    Empty it",
-		Run:      func(args []string) error { return rebuildInstance(a, args, f) }})
+		Example: "lxc rebuild debian c1\n    Make the root of c1 anew from the image debian\n\nlxc rebuild c1 --empty\n    Empty it",
+		Run:     func(args []string) error { return rebuildInstance(a, args, f) }})
 	cmd.Flags().BoolVar(&f.empty, "empty", false, "Rebuild as an empty instance")
 	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "If an instance is running, stop it and then rebuild it")
 	cmd.Flags().StringVar(&f.project, "target-project", "", "Project of the instance``")

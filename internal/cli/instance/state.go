@@ -31,8 +31,7 @@ func stateCommand(a *command.App, act *action, short string, aliases ...string) 
 	if name == "freeze" {
 		name = "pause"
 	}
-	cmd := a.Leaf(command.Leaf{Use: name + " [<remote>:]<instance> [[<remote>:]<instance>...]", Aliases: aliases, Short: short, Most: -1,
-		Complete: a.CompleteNames("instances")})
+	cmd := a.Leaf(command.Leaf{Use: name + " [<remote>:]<instance> [[<remote>:]<instance>...]", Aliases: aliases, Short: short, Most: -1})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 && !act.all {
 			return cmd.Usage()
@@ -248,7 +247,7 @@ type deleteFlags struct {
 func Delete(a *command.App) *cobra.Command {
 	var f deleteFlags
 	cmd := a.Leaf(command.Leaf{Use: "delete [<remote>:]<instance>[/<snapshot>] [[<remote>:]<instance>[/<snapshot>]...]", Aliases: []string{"rm"},
-		Short: "Delete instances and snapshots", Least: 1, Most: -1, Complete: a.CompleteNames("instances"),
+		Short: "Delete instances and snapshots", Least: 1, Most: -1,
 		Run: func(args []string) error { return deleteAll(a, args, f) }})
 	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "Force the removal of running instances")
 	cmd.Flags().BoolVarP(&f.interactive, "interactive", "i", false, "Require user confirmation")

@@ -28,7 +28,7 @@ Only the configuration and the description can be changed here.`
 // Command is the branch "lxc network".
 func Command(a *command.App) *cobra.Command {
 	k := &command.Kind[api.Network, api.NetworkPut]{
-		App: a, Noun: "network", Words: "[<remote>:]<network>", Names: 1, Help: networkHelp, Targeted: true, Completes: []string{"networks"},
+		App: a, Noun: "network", Words: "[<remote>:]<network>", Names: 1, Help: networkHelp, Targeted: true,
 		Path:     func(n []string) string { return client.Path("networks", n[0]) },
 		Writable: func(n *api.Network) api.NetworkPut { return n.Writable() },
 		Settings: func(p *api.NetworkPut) *map[string]string { return &p.Config },
@@ -70,7 +70,7 @@ func networkList(k *command.Kind[api.Network, api.NetworkPut]) *cobra.Command {
 
 func networkLeases(a *command.App) *cobra.Command {
 	var shape *string
-	cmd := a.Leaf(command.Leaf{Use: "list-leases [<remote>:]<network>", Short: "List DHCP leases", Least: 1, Most: 1, Complete: a.CompleteNames("networks"),
+	cmd := a.Leaf(command.Leaf{Use: "list-leases [<remote>:]<network>", Short: "List DHCP leases", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			server, name, err := a.Parse(args[0])
 			if err != nil {
@@ -103,7 +103,7 @@ func networkLeases(a *command.App) *cobra.Command {
 
 func networkInfo(a *command.App) *cobra.Command {
 	var target string
-	cmd := a.Leaf(command.Leaf{Use: "info [<remote>:]<network>", Short: "Get runtime information on networks", Least: 1, Most: 1, Complete: a.CompleteNames("networks"),
+	cmd := a.Leaf(command.Leaf{Use: "info [<remote>:]<network>", Short: "Get runtime information on networks", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			server, name, err := a.Parse(args[0])
 			if err != nil {
@@ -149,24 +149,24 @@ func printNetwork(a *command.App, name string, s api.NetworkState) {
 
 func networkAttach(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "attach [<remote>:]<network> <instance> [<device name>] [<interface name>]", Short: "Attach new network interfaces to instances",
-		Least: 2, Most: 4, Complete: a.CompleteNames("networks", "instances"),
+		Least: 2, Most: 4,
 		Run: func(args []string) error { return device.AttachNIC(device.InstanceSet(a), args) }})
 }
 
 func networkAttachProfile(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "attach-profile [<remote>:]<network> <profile> [<device name>] [<interface name>]", Short: "Attach network interfaces to profiles",
-		Least: 2, Most: 4, Complete: a.CompleteNames("networks", "profiles"),
+		Least: 2, Most: 4,
 		Run: func(args []string) error { return device.AttachNIC(device.ProfileSet(a), args) }})
 }
 
 func networkDetach(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "detach [<remote>:]<network> <instance> [<device name>]", Short: "Detach network interfaces from instances",
-		Least: 2, Most: 3, Complete: a.CompleteNames("networks", "instances"),
+		Least: 2, Most: 3,
 		Run: func(args []string) error { return device.DetachNIC(device.InstanceSet(a), args) }})
 }
 
 func networkDetachProfile(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "detach-profile [<remote>:]<network> <profile> [<device name>]", Short: "Detach network interfaces from profiles",
-		Least: 2, Most: 3, Complete: a.CompleteNames("networks", "profiles"),
+		Least: 2, Most: 3,
 		Run: func(args []string) error { return device.DetachNIC(device.ProfileSet(a), args) }})
 }

@@ -46,7 +46,7 @@ func profileList(k *command.Kind[api.Profile, api.ProfilePut]) *cobra.Command {
 
 // profileChange makes a command that changes the list of profiles of an instance.
 func profileChange(a *command.App, s command.Leaf, change func(profiles []string, args []string) ([]string, string, error)) *cobra.Command {
-	s.Least, s.Most, s.Complete = 2, 2, a.CompleteNames("instances", "profiles")
+	s.Least, s.Most = 2, 2
 	s.Run = func(args []string) error {
 		server, name, err := a.Parse(args[0])
 		if err != nil {
@@ -105,7 +105,6 @@ func profileCopy(a *command.App) *cobra.Command {
 	var refresh bool
 	var project string
 	cmd := a.Leaf(command.Leaf{Use: "copy [<remote>:]<profile> [<remote>:]<profile>", Aliases: []string{"cp"}, Short: "Copy profiles", Least: 2, Most: 2,
-		Complete: a.CompleteNames("profiles"),
 		Run: func(args []string) error {
 			from, source, err := a.Parse(args[0])
 			if err != nil {

@@ -32,7 +32,7 @@ type kind = command.Kind[api.Project, api.ProjectPut]
 // Command is the branch "lxc project".
 func Command(a *command.App) *cobra.Command {
 	k := &kind{
-		App: a, Noun: "project", Words: "[<remote>:]<project>", Names: 1, Help: editHelp, Completes: []string{"projects", ""},
+		App: a, Noun: "project", Words: "[<remote>:]<project>", Names: 1, Help: editHelp,
 		Path:     func(n []string) string { return client.Path("projects", n[0]) },
 		Writable: func(p *api.Project) api.ProjectPut { return p.Writable() },
 		Settings: func(p *api.ProjectPut) *map[string]string { return &p.Config },
@@ -69,7 +69,7 @@ func create(k *kind) *cobra.Command {
 func remove(k *kind) *cobra.Command {
 	a := k.App
 	var force bool
-	cmd := k.Command(command.Leaf{Use: "delete [<remote>:]<project>", Aliases: []string{"rm"}, Short: "Delete projects", Least: 1, Most: 1,
+	cmd := k.App.Leaf(command.Leaf{Use: "delete [<remote>:]<project>", Aliases: []string{"rm"}, Short: "Delete projects", Least: 1, Most: 1,
 		Long: "Delete projects\n\nA project has to be empty, unless everything in it is to go with --force.",
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
@@ -182,7 +182,7 @@ func list(k *kind) *cobra.Command {
 
 func switchTo(k *kind) *cobra.Command {
 	a := k.App
-	return k.Command(command.Leaf{Use: "switch [<remote>:]<project>", Short: "Switch the current project", Least: 1, Most: 1,
+	return k.App.Leaf(command.Leaf{Use: "switch [<remote>:]<project>", Short: "Switch the current project", Least: 1, Most: 1,
 		Long: "Switch the current project\n\nAll commands on that remote use the project then, unless they say otherwise with --project.",
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
@@ -208,7 +208,7 @@ func switchTo(k *kind) *cobra.Command {
 func info(k *kind) *cobra.Command {
 	a := k.App
 	var shape *string
-	cmd := k.Command(command.Leaf{Use: "info [<remote>:]<project>", Short: "Get a summary of resource allocations", Least: 1, Most: 1,
+	cmd := k.App.Leaf(command.Leaf{Use: "info [<remote>:]<project>", Short: "Get a summary of resource allocations", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			o, err := k.At(args, "")
 			if err != nil {

@@ -5,10 +5,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,7 +26,6 @@ func Command(a *command.App) *cobra.Command {
 
 func remoteChange(a *command.App, s command.Leaf, n int, change func(cfg *conf.Config, args []string) error) *cobra.Command {
 	s.Least, s.Most = n, n
-	s.Complete = func(args []string, prefix string) []string { return names(a, args, prefix) }
 	s.Run = func(args []string) error {
 		cfg, err := a.Config()
 		if err != nil {
@@ -40,15 +37,6 @@ func remoteChange(a *command.App, s command.Leaf, n int, change func(cfg *conf.C
 		return cfg.Save()
 	}
 	return a.Leaf(s)
-}
-
-func names(a *command.App, args []string, prefix string) []string {
-	cfg, err := a.Config()
-	if err != nil || len(args) > 0 {
-		return nil
-	}
-	names := slices.Sorted(maps.Keys(cfg.Remotes))
-	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) })
 }
 
 func remoteAdd(a *command.App) *cobra.Command {

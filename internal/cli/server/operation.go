@@ -20,7 +20,7 @@ func Operation(a *command.App) *cobra.Command {
 
 func operationDelete(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "delete [<remote>:]<operation>", Aliases: []string{"cancel", "rm"}, Short: "Delete background operations (will attempt to cancel)",
-		Least: 1, Most: 1, Complete: a.CompleteNames("operations"),
+		Least: 1, Most: 1,
 		Run: func(args []string) error {
 			server, id, err := a.Parse(args[0])
 			if err != nil {
@@ -36,8 +36,7 @@ func operationDelete(a *command.App) *cobra.Command {
 
 func operationShow(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "show [<remote>:]<operation>", Short: "Show details on a background operation", Least: 1, Most: 1,
-		Complete: a.CompleteNames("operations"),
-		Example:  "lxc operation show 344a79e4-d88a-45bf-9c39-c72c26f6ab8a",
+		Example: "lxc operation show 344a79e4-d88a-45bf-9c39-c72c26f6ab8a",
 		Run: func(args []string) error {
 			server, id, err := a.Parse(args[0])
 			if err != nil {

@@ -26,7 +26,7 @@ Only the configuration and the description can be changed here.`
 // Command is the branch "lxc storage".
 func Command(a *command.App) *cobra.Command {
 	k := &command.Kind[api.StoragePool, api.StoragePoolPut]{
-		App: a, Noun: "storage pool", Branch: "storage", Words: "[<remote>:]<pool>", Names: 1, Help: storageHelp, Targeted: true, Completes: []string{"storage-pools"}, Pairs: "<key> <value>",
+		App: a, Noun: "storage pool", Branch: "storage", Words: "[<remote>:]<pool>", Names: 1, Help: storageHelp, Targeted: true, Pairs: "<key> <value>",
 		Path:     func(n []string) string { return client.Path("storage-pools", n[0]) },
 		Writable: func(p *api.StoragePool) api.StoragePoolPut { return p.Writable() },
 		Settings: func(p *api.StoragePoolPut) *map[string]string { return &p.Config },
@@ -87,7 +87,6 @@ func storageInfo(a *command.App) *cobra.Command {
 	var target string
 	var exact bool
 	cmd := a.Leaf(command.Leaf{Use: "info [<remote>:]<pool>", Short: "Show useful information about storage pools", Least: 1, Most: 1,
-		Complete: a.CompleteNames("storage-pools"),
 		Run: func(args []string) error {
 			server, name, err := a.Parse(args[0])
 			if err != nil {

@@ -17,21 +17,15 @@ import (
 func volumeKind(a *command.App) *command.Kind[api.StorageVolume, api.StorageVolumePut] {
 	return &command.Kind[api.StorageVolume, api.StorageVolumePut]{
 		App: a, Noun: "storage volume", Branch: "storage volume", Words: "[<remote>:]<pool> [<type>/]<volume>", Names: 2, Targeted: true,
-		Completes: []string{"storage-pools", "storage-pools/{0}/volumes/custom"},
-		Path:      volumePath,
-		Writable:  func(v *api.StorageVolume) api.StorageVolumePut { return v.Writable() },
-		Settings:  func(p *api.StorageVolumePut) *map[string]string { return &p.Config },
+		Path:     volumePath,
+		Writable: func(v *api.StorageVolume) api.StorageVolumePut { return v.Writable() },
+		Settings: func(p *api.StorageVolumePut) *map[string]string { return &p.Config },
 	}
 }
 
-// volumeOn completes the names that cmd takes; use replaces its usage unless it is empty.
-func volumeOn(a *command.App, cmd *cobra.Command, use string) *cobra.Command {
-	if use != "" {
-		cmd.Use = use
-	}
-	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-		return a.CompleteNames("storage-pools", "storage-pools/{0}/volumes/custom")(args, prefix), cobra.ShellCompDirectiveNoFileComp
-	}
+// used gives cmd another usage line.
+func used(cmd *cobra.Command, use string) *cobra.Command {
+	cmd.Use = use
 	return cmd
 }
 
@@ -59,7 +53,7 @@ func volumeCreate(a *command.App) *cobra.Command {
 		}})
 	cmd.Flags().StringVar(&target, "target", "", "Cluster member name``")
 	cmd.Flags().StringVar(&content, "type", "filesystem", "Content type, block or filesystem``")
-	return volumeOn(a, cmd, "")
+	return cmd
 }
 
 func volumeDelete(a *command.App) *cobra.Command {
@@ -77,7 +71,7 @@ func volumeDelete(a *command.App) *cobra.Command {
 			return nil
 		}})
 	cmd.Flags().StringVar(&target, "target", "", "Cluster member name``")
-	return volumeOn(a, cmd, "")
+	return cmd
 }
 
 // volumePath is the URL of the volume named [type/]volume in a pool; custom is the type that needs no mention.
@@ -96,8 +90,8 @@ func volumePath(n []string) string {
 func volumeCommand(a *command.App) *cobra.Command {
 	k := volumeKind(a)
 	return command.Branch("volume", "Manage storage volumes",
-		volumeCreate(a), volumeDelete(a), volumeOn(a, k.Edit(), ""), volumeOn(a, k.Get(), "get [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <key>"),
-		volumeList(a), volumeOn(a, k.Set(), ""), volumeOn(a, k.Show(), "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]"), volumeOn(a, k.Unset(), ""))
+		volumeCreate(a), volumeDelete(a), k.Edit(), used(k.Get(), "get [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <key>"),
+		volumeList(a), k.Set(), used(k.Show(), "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]"), k.Unset())
 }
 
 func volumeList(a *command.App) *cobra.Command {
@@ -118,7 +112,6 @@ Columns:
   c - Content type (filesystem or block)
   u - Number of references (used by)
   L - Location of the volume (e.g. its cluster member)`,
-		Complete: a.CompleteNames("storage-pools", ""),
 		Run: func(args []string) error {
 			server, pool, err := a.RemoteArg(args, 0)
 			if err != nil {

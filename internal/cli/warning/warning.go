@@ -41,7 +41,7 @@ type kind = command.Kind[api.Warning, api.WarningPut]
 // Command is the branch "lxc warning".
 func Command(a *command.App) *cobra.Command {
 	k := &kind{
-		App: a, Noun: "warning", Words: "[<remote>:]<warning-uuid>", Names: 1, Completes: []string{"warnings", ""},
+		App: a, Noun: "warning", Words: "[<remote>:]<warning-uuid>", Names: 1,
 		Path:     func(n []string) string { return client.Path("warnings", n[0]) },
 		Writable: func(w *api.Warning) api.WarningPut { return w.Writable() },
 	}
@@ -51,7 +51,7 @@ func Command(a *command.App) *cobra.Command {
 }
 
 func acknowledge(k *kind) *cobra.Command {
-	return k.Command(command.Leaf{Use: "acknowledge [<remote>:]<warning-uuid>", Aliases: []string{"ack"}, Short: "Acknowledge warning", Least: 1, Most: 1,
+	return k.App.Leaf(command.Leaf{Use: "acknowledge [<remote>:]<warning-uuid>", Aliases: []string{"ack"}, Short: "Acknowledge warning", Least: 1, Most: 1,
 		Run: func(args []string) error {
 			return k.Update(args, "", func(p *api.WarningPut) error {
 				p.Status = acknowledged
@@ -63,7 +63,7 @@ func acknowledge(k *kind) *cobra.Command {
 func remove(k *kind) *cobra.Command {
 	a := k.App
 	var all bool
-	cmd := k.Command(command.Leaf{Use: "delete [<remote>:][<warning-uuid>]", Aliases: []string{"rm"}, Short: "Delete warnings", Most: 1,
+	cmd := k.App.Leaf(command.Leaf{Use: "delete [<remote>:][<warning-uuid>]", Aliases: []string{"rm"}, Short: "Delete warnings", Most: 1,
 		Run: func(args []string) error {
 			server, id, err := a.RemoteArg(args, 0)
 			switch {
