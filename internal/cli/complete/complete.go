@@ -80,13 +80,15 @@ func answer(a *command.App, cmd *cobra.Command, args []string, prefix string) ([
 	out = slices.DeleteFunc(out, func(v string) bool {
 		return !strings.HasPrefix(v, prefix) || s.repeats && slices.Contains(args, v)
 	})
-	directive := cobra.ShellCompDirectiveNoFileComp
-	if len(out) > 0 && !slices.ContainsFunc(out, func(v string) bool {
-		return !strings.HasSuffix(v, ":") && !strings.HasSuffix(v, "=") && !strings.HasSuffix(v, "/")
-	}) {
-		directive |= cobra.ShellCompDirectiveNoSpace
+	if len(out) > 0 && !slices.ContainsFunc(out, whole) {
+		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
-	return out, directive
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+// whole tells what no more is to be typed after from what asks for more.
+func whole(v string) bool {
+	return !strings.HasSuffix(v, ":") && !strings.HasSuffix(v, "=") && !strings.HasSuffix(v, "/")
 }
 
 // files tells arguments that name files on this computer.
