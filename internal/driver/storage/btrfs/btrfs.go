@@ -103,6 +103,9 @@ func (d *Driver) Open(ctx context.Context, dir string, cfg map[string]string) (s
 	if err != nil {
 		return nil, err
 	}
+	if err := s.check(cfg); err != nil {
+		return nil, err
+	}
 	if err := s.show(ctx); err != nil {
 		return nil, err
 	}

@@ -77,34 +77,41 @@ func (d *Driver) source(dir string, cfg map[string]string) (source, error) {
 	if src == filepath.Clean(dir) {
 		s.path = real
 	}
-	if !filepath.IsAbs(src) {
-		return s, errs.Newf(errs.Invalid, "source %q is no absolute path: write it from / on", src)
-	}
-	return s, s.sort(cfg)
+	s.kind, err = s.sort()
+	return s, err
 }
 
-// sort finds out what kind of thing the user's source is.
-func (s *source) sort(cfg map[string]string) error {
-	n, noteErr := s.readNote()
+// sort finds out what kind of thing the user's source is; "" is none that could be one.
+func (s source) sort() (kind, error) {
+	if n, err := s.readNote(); err == nil {
+		return n.Kind, nil // it may be missing now
+	}
 	st, err := os.Stat(s.path)
 	switch {
-	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return err
-	case noteErr == nil:
-		s.kind = n.Kind // it may be missing now
-	case err != nil, st.IsDir():
-		s.kind = folder
+	case errors.Is(err, os.ErrNotExist):
+		return folder, nil
+	case err != nil:
+		return "", err
+	case st.IsDir():
+		return folder, nil
 	case st.Mode().IsRegular():
-		s.kind = file
+		return file, nil
 	case st.Mode().Type() == os.ModeDevice:
-		s.kind = device
-	default:
+		return device, nil
+	}
+	return "", nil
+}
+
+// check refuses configurations that cannot be.
+func (s source) check(cfg map[string]string) error {
+	switch {
+	case !filepath.IsAbs(s.path):
+		return errs.Newf(errs.Invalid, "source %q is no absolute path: write it from / on", s.path)
+	case s.kind == "":
 		return errs.Newf(errs.Invalid, "source %s is neither a block device, file nor folder", s.path)
-	}
-	if s.kind != file && cfg["size"] != "" {
+	case s.kind != ownFile && s.kind != file && cfg["size"] != "":
 		return errs.Newf(errs.Invalid, "size is for a pool in a file: source %s has a size of its own, leave size out", s.path)
-	}
-	if s.kind == folder && cfg["btrfs.mount_options"] != "" {
+	case s.kind == folder && cfg["btrfs.mount_options"] != "":
 		return errs.Newf(errs.Invalid, "source %s is on a file system that is mounted already: its options apply, leave btrfs.mount_options out", s.path)
 	}
 	return nil
