@@ -25,7 +25,6 @@ import (
 
 	"lxd/internal/driver/storage/internal/tree"
 	"lxd/internal/errs"
-	"lxd/internal/host/btrfs"
 	"lxd/internal/host/idmap"
 	"lxd/internal/host/mount"
 	"lxd/internal/host/run"
@@ -182,14 +181,9 @@ func remove(path string) error {
 	}
 	for _, e := range entries {
 		at := filepath.Join(path, e.Name())
-		sub, err := btrfs.IsSubvolume(at)
-		switch {
-		case err != nil:
-		case sub:
-			err = btrfs.Destroy(at)
-		case e.IsDir():
-			err = remove(at)
-		default:
+		if e.IsDir() {
+			err = destroy(at)
+		} else {
 			err = os.Remove(at)
 		}
 		if err != nil {

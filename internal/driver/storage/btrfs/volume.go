@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -182,12 +183,14 @@ func (p *pool) discard(path string) (string, error) {
 	return slot, nil
 }
 
-// drop removes a folder that nobody else reaches any more, in the background.
+// drop removes what nobody else reaches any more, in the background. A program that a daemon started before it died may still be about to
+// end, and write there until then.
 func (p *pool) drop(path string) {
 	p.work.Go(func() {
-		err := remove(path)
-		if sub, e := btrfs.IsSubvolume(path); e == nil && sub {
-			err = btrfs.Destroy(path)
+		err := destroy(path)
+		for wait := 10 * time.Millisecond; err != nil && wait < 3*time.Second; wait *= 2 {
+			time.Sleep(wait)
+			err = destroy(path)
 		}
 		if err != nil {
 			p.mu.Lock()
@@ -195,6 +198,18 @@ func (p *pool) drop(path string) {
 			p.failed = errors.Join(p.failed, fmt.Errorf("emptying the trash: %w", err))
 		}
 	})
+}
+
+// destroy deletes a subvolume, or a folder of ours with the subvolumes in it.
+func destroy(path string) error {
+	sub, err := btrfs.IsSubvolume(path)
+	switch {
+	case err != nil:
+		return err
+	case sub:
+		return btrfs.Destroy(path)
+	}
+	return remove(path)
 }
 
 // Mount gives the files the owners that v asks for where that is needed; the content is visible all the time.
