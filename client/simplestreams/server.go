@@ -217,8 +217,19 @@ func (s *Server) fetch(ctx context.Context, path string) (fresh bool, err error)
 		return false, fmt.Errorf("%s is larger than is allowed: %d MiB each, and %d MiB in all", s.base+path, maxDocument>>20, maxTotal>>20)
 	}
 	fresh = old == nil || !bytes.Equal(old.body, body)
-	s.pages[path] = &page{answer.Header.Get("ETag"), answer.Header.Get("Last-Modified"), body}
+	s.pages[path] = &page{answer.Header.Get("ETag"), settled(answer.Header), body}
 	return fresh, nil
+}
+
+// settled is the time of the last change of a document, unless that is so recent that another change may have the same: it tells seconds.
+func settled(h http.Header) string {
+	text := h.Get("Last-Modified")
+	changed, err := http.ParseTime(text)
+	now, e := http.ParseTime(h.Get("Date"))
+	if err != nil || e != nil || now.Sub(changed) < 5*time.Second {
+		return ""
+	}
+	return text
 }
 
 // plain is an error of the HTTP client without the method and address, which often are said already.
@@ -229,39 +240,53 @@ func plain(err error) error {
 	return err
 }
 
-// Download writes a file of an image to w and holds it against what the server announced of it.
-func (s *Server) Download(ctx context.Context, f File, w io.Writer) error {
+// Open begins to read a file of an image. The reader fails at its end, or before, if the file is not what the server announced of it.
+func (s *Server) Open(ctx context.Context, f File) (io.ReadCloser, error) {
 	if !f.sound() {
-		return fmt.Errorf("image server %s announces a file without a proper path, size or hash", s.base)
+		return nil, fmt.Errorf("image server %s announces a file without a proper path, size or hash", s.base)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+f.Path, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := s.http.Do(req)
 	if err != nil {
-		return plain(err)
+		return nil, plain(err)
 	}
-	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: the image server answers %q", s.base+f.Path, answer.Status)
+		return nil, errors.Join(fmt.Errorf("%s: the image server answers %q", s.base+f.Path, answer.Status), answer.Body.Close())
 	}
-	sum := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(w, sum)}, io.LimitReader(answer.Body, f.Size+1), make([]byte, 256<<10))
-	if err != nil {
-		return fmt.Errorf("%s: after %d of %d bytes: %w", s.base+f.Path, n, f.Size, err)
-	}
-	return f.check(s.base, n, sum)
+	return &reader{ReadCloser: answer.Body, name: s.base + f.Path, file: f, sum: sha256.New()}, nil
 }
 
-func (f File) check(base string, n int64, sum hash.Hash) error {
-	switch got := hex.EncodeToString(sum.Sum(nil)); {
-	case n > f.Size:
-		return fmt.Errorf("%s has more than the %d bytes that were announced", base+f.Path, f.Size)
-	case n < f.Size:
-		return fmt.Errorf("%s ended after %d of %d bytes", base+f.Path, n, f.Size)
-	case got != f.SHA256:
-		return fmt.Errorf("%s has the hash %s, not %s as announced: it was changed on the way, or on the server", base+f.Path, got, f.SHA256)
+// reader holds a file against what was announced of it.
+type reader struct {
+	io.ReadCloser
+	name string
+	file File
+	sum  hash.Hash
+	n    int64
+}
+
+// Read reads on.
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.n += int64(n)
+	_, _ = r.sum.Write(p[:n]) // a hash takes everything
+	if r.n > r.file.Size {
+		return 0, fmt.Errorf("%s has more than the %d bytes that were announced", r.name, r.file.Size)
 	}
-	return nil
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, fmt.Errorf("%s: after %d of %d bytes: %w", r.name, r.n, r.file.Size, err)
+	}
+	if err == nil {
+		return n, nil
+	}
+	if r.n < r.file.Size {
+		return n, fmt.Errorf("%s ended after %d of %d bytes", r.name, r.n, r.file.Size)
+	}
+	if got := hex.EncodeToString(r.sum.Sum(nil)); got != r.file.SHA256 {
+		return n, fmt.Errorf("%s has the hash %s, not %s as announced: it was changed on the way, or on the server", r.name, got, r.file.SHA256)
+	}
+	return n, io.EOF
 }

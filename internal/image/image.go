@@ -28,11 +28,30 @@ type Record struct {
 	AutoUpdate   bool              `json:"auto_update,omitempty"`
 	Properties   map[string]string `json:"properties,omitempty"`
 	// Profiles are those that instances of the image get when the request names none.
-	Profiles   []string  `json:"profiles,omitempty"`
+	Profiles []string `json:"profiles,omitempty"`
+	// Cached images came along with an instance that was made from another server's; they go when they are not used for long.
+	Cached bool `json:"cached,omitempty"`
+	// Source is where newer versions are looked for; nil is nowhere.
+	Source     *Origin   `json:"source,omitempty"`
 	CreatedAt  time.Time `json:"created_at"`
 	ExpiresAt  time.Time `json:"expires_at"`
 	UploadedAt time.Time `json:"uploaded_at"`
 	LastUsedAt time.Time `json:"last_used_at"`
+}
+
+// Origin is the server that an image came from.
+type Origin struct {
+	Server      string `json:"server"`
+	Protocol    string `json:"protocol"`
+	Certificate string `json:"certificate,omitempty"`
+	// Alias is what names the newest version there; "" when there is none.
+	Alias string `json:"alias,omitempty"`
+	// Type is the type of instance that was asked for.
+	Type string `json:"type,omitempty"`
+	// Project is the project there.
+	Project string `json:"project,omitempty"`
+	// Restricted origins are asked by the rules for those who are not administrators, also when the server looks by itself.
+	Restricted bool `json:"restricted,omitempty"`
 }
 
 // Collection is where the records live.
@@ -57,7 +76,10 @@ func (r Record) API(tx store.Tx) api.Image {
 		Aliases: aliasesOf(tx, r), Architecture: r.Architecture, Public: r.Public, Filename: r.Filename, Fingerprint: r.Fingerprint,
 		Size: r.Size, AutoUpdate: r.AutoUpdate, Type: r.Type, CreatedAt: r.CreatedAt, ExpiresAt: orEpoch(r.ExpiresAt),
 		LastUsedAt: orEpoch(r.LastUsedAt), UploadedAt: r.UploadedAt, Properties: maps.Clone(orEmpty(r.Properties)),
-		Profiles: append([]string{}, r.Profiles...), Project: r.Project,
+		Profiles: append([]string{}, r.Profiles...), Project: r.Project, Cached: r.Cached,
+	}
+	if o := r.Source; o != nil {
+		img.UpdateSource = &api.ImageSource{Server: o.Server, Protocol: o.Protocol, Certificate: o.Certificate, Alias: o.Alias, ImageType: o.Type}
 	}
 	return img
 }

@@ -325,12 +325,31 @@ func TestSecret(t *testing.T) {
 	must(t, o.Wait(ctx))
 }
 
-func TestWhatIsNotThere(t *testing.T) {
+func TestCreateRefuses(t *testing.T) {
 	w, fp := imported(t)
-	for kind, want := range map[api.SourceType]errs.Kind{"image": errs.Unsupported, "url": errs.Unsupported, "instance": errs.Unsupported, "magic": errs.Internal} {
-		_, err := w.Create(t.Context(), "default", api.ImagesPost{Source: &api.ImagesPostSource{Type: kind}})
-		if !errs.Is(err, want) || !strings.Contains(err.Error(), "lxc image import") {
-			t.Errorf("%s: %v", kind, err)
+	allow := func(string, string, string) error { return nil }
+	for name, c := range map[string]struct {
+		src  *api.ImagesPostSource
+		want errs.Kind
+	}{
+		"nothing":      {nil, errs.Invalid},
+		"unknown type": {&api.ImagesPostSource{Type: "magic"}, errs.Internal},
+		"no address":   {&api.ImagesPostSource{Type: "url"}, errs.Invalid},
+		"plain http":   {&api.ImagesPostSource{Type: "url", URL: "http://images.example.org/x"}, errs.Invalid},
+		"a file":       {&api.ImagesPostSource{Type: "url", URL: "file:///etc/passwd"}, errs.Invalid},
+		"a password":   {&api.ImagesPostSource{Type: "url", URL: "https://a:b@images.example.org"}, errs.Invalid},
+		"no image":     {&api.ImagesPostSource{Type: "image"}, errs.NotFound},
+		"no name":      {&api.ImagesPostSource{Type: "instance"}, errs.Invalid},
+		"a snapshot":   {&api.ImagesPostSource{Type: "instance", Name: "c1/s0"}, errs.Invalid},
+		"no snapshot":  {&api.ImagesPostSource{Type: "snapshot", Name: "c1"}, errs.Invalid},
+		"a push":       {&api.ImagesPostSource{Type: "image", Mode: "push"}, errs.Invalid},
+		"a protocol":   {&api.ImagesPostSource{Type: "image", ImageSource: api.ImageSource{Server: "https://h", Protocol: "ftp", Alias: "x"}}, errs.Invalid},
+		"no alias":     {&api.ImagesPostSource{Type: "image", ImageSource: api.ImageSource{Server: "https://h"}}, errs.Invalid},
+		"certificate":  {&api.ImagesPostSource{Type: "image", ImageSource: api.ImageSource{Server: "https://h", Alias: "x", Certificate: "junk"}}, errs.Invalid},
+	} {
+		_, err := w.Create(t.Context(), image.Order{Project: "default", Post: api.ImagesPost{Source: c.src}, Open: true, May: allow})
+		if !errs.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 	spec, err := w.Refresh(t.Context(), "default", fp)

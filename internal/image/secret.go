@@ -2,9 +2,7 @@ package image
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
-	"encoding/hex"
 	"sync"
 
 	"lxd/api"
@@ -34,11 +32,10 @@ func (s *Service) Secret(ctx context.Context, proj, prefix string) (op.Spec, err
 	if err != nil {
 		return op.Spec{}, err
 	}
-	raw := make([]byte, 32)
-	if _, err := rand.Read(raw); err != nil {
+	word, err := newSecret()
+	if err != nil {
 		return op.Spec{}, err
 	}
-	word := hex.EncodeToString(raw)
 	return op.Spec{
 		Kind: "image-secret", Class: op.TokenClass, Description: api.OperationImageDownloadToken.String(), Project: proj,
 		Resources: map[string][]string{string(api.EntityTypeImage): {r.URL()}},
@@ -107,18 +104,4 @@ func (s *Service) Admit(ctx context.Context, proj, prefix, word string, use bool
 		}
 		return errs.Newf(errs.NotFound, "image %q not found in project %q", prefix, owner)
 	})
-}
-
-// Refresh returns the operation that looks for a newer version of an image at its source. Images of this server were uploaded and
-// have none, which is how it ends.
-func (s *Service) Refresh(ctx context.Context, proj, prefix string) (op.Spec, error) {
-	img, _, err := s.Get(ctx, proj, prefix)
-	return op.Spec{
-		Kind: "image-refresh", Description: api.OperationRefreshingImage.String(), Project: proj,
-		Resources: map[string][]string{string(api.EntityTypeImage): {"/1.0/images/" + img.Fingerprint}},
-		Metadata:  map[string]any{"refreshed": false},
-		Run: func(context.Context, *op.Task) error {
-			return errs.Newf(errs.Unsupported, "image %s was uploaded and has no source to refresh it from: import the newer version", img.Fingerprint)
-		},
-	}, err
 }

@@ -5,11 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/host/fs"
+	"lxd/internal/image/source"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
@@ -23,9 +26,48 @@ type Volumes interface {
 	DeleteImage(ctx context.Context, fingerprint string) error
 }
 
+// Contents is what images need of instances.
+type Contents interface {
+	// Content describes the instance of a name, or the snapshot of NAME/SNAPSHOT.
+	Content(ctx context.Context, proj, name string) (Content, error)
+}
+
+// Content is an instance or a snapshot that an image can be made of.
+type Content struct {
+	Type, Architecture string
+	// Properties are those of the image that it was made from.
+	Properties map[string]string
+	// Running instances cannot be published.
+	Running bool
+	// Lock is the name under which operations keep it as it is; "" needs none.
+	Lock string
+	// Open mounts it.
+	Open func(context.Context) (Tree, error)
+}
+
+// Tree is a mounted volume. Close gives it back.
+type Tree struct {
+	// Path has metadata.yaml and templates/ in it; Root is the root file system.
+	Path, Root string
+	// Owner gives the owners inside of those on the host; nil says that they are the same.
+	Owner fs.Mapping
+	Close func() error
+}
+
+// Starter runs operations.
+type Starter interface {
+	Start(ctx context.Context, s op.Spec) (*op.Operation, error)
+}
+
 // Deps is what the service needs.
 type Deps struct {
 	Store store.Store
+	// Setting reads a key of the server's configuration; nil is for servers that have none.
+	Setting func(ctx context.Context, key string) (string, error)
+	// Sources finds images on other servers.
+	Sources *source.Sources
+	// Contents is set by Publish once it exists.
+	Contents Contents
 	// Volumes is set by Use once it exists.
 	Volumes Volumes
 	// Dir is the folder of the image files; Tmp holds uploads, is on the same file system, and is emptied at every start.
@@ -37,12 +79,18 @@ type Service struct {
 	d       Deps
 	secrets secrets
 	reading reading
+	// files is held, by fingerprint, by who changes the files of an image; arrivals, by place, by who fetches one.
+	files, arrivals turns
+	pushes          pushes
 }
 
 // New makes the service; it has no effects.
 func New(d Deps) *Service {
 	return &Service{d: d, reading: reading{cond: sync.NewCond(new(sync.Mutex))}}
 }
+
+// Publish tells the service who has the instances that images are made of; it must be called before the first request.
+func (s *Service) Publish(c Contents) { s.d.Contents = c }
 
 // Use tells the service who keeps the volumes of images; it must be called before the first request.
 func (s *Service) Use(v Volumes) { s.d.Volumes = v }
@@ -54,8 +102,29 @@ func (s *Service) Start(m *op.Manager) error {
 			return err
 		}
 	}
-	m.Register(importKind, s.recoverImport)
+	for _, kind := range []string{importKind, fetchKind, publishKind} {
+		m.Register(kind, s.recoverImport)
+	}
+	m.Register(refreshKind, s.recoverRefresh)
 	m.Register(deleteKind, s.recoverDelete)
+	return s.sweep()
+}
+
+// sweep removes the files that no image has: those of operations that a crash cut short before they had a record.
+func (s *Service) sweep() error {
+	entries, err := os.ReadDir(s.d.Dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fingerprint, _, _ := strings.Cut(e.Name(), ".")
+		if len(fingerprint) != maxPrefix || !isHex(fingerprint) {
+			continue
+		}
+		if err := s.dropFiles(context.Background(), fingerprint); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"hash"
@@ -10,7 +9,9 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
+	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/schema"
 )
@@ -28,7 +29,10 @@ type Wish struct {
 	Fingerprint string
 	Filename    string
 	Public      bool
+	AutoUpdate  bool
+	ExpiresAt   time.Time
 	Properties  map[string]string
+	Aliases     []api.ImageAlias
 	// Profiles is nil when none were named.
 	Profiles []string
 }
@@ -73,6 +77,14 @@ type Upload struct {
 	rootName   string
 	sum        hash.Hash
 	size       int64
+	// told is what the server that it came from says of it; origin is where to look for newer versions.
+	told   api.Image
+	origin *Origin
+	cached bool
+	// push is the invitation that it came by; nil is none.
+	push *push
+	// watch, if set, is put around what is read.
+	watch func(io.Reader) io.Reader
 	// flaw is what is wrong with the upload; the import fails with it, as clients expect errors of uploads there.
 	flaw error
 }
@@ -92,7 +104,7 @@ func (u *Upload) Discard() {
 // Receive takes in the body of an upload: a whole image or, when its type is multipart/form-data, one in two parts. The bytes
 // go to files at once. An error means that the body could not be received; nothing is left then.
 func (s *Service) Receive(r *http.Request) (u *Upload, err error) {
-	u = &Upload{sum: sha256.New()}
+	u = &Upload{sum: newSum()}
 	if u.Wish, err = ReadWish(r.Header); err != nil {
 		return nil, err
 	}
@@ -159,9 +171,14 @@ func (s *Service) spool(u *Upload, body io.Reader) (path string, err error) {
 		}
 	}()
 	in := &reader{r: body}
+	if u.watch != nil {
+		in.r = u.watch(body)
+	}
 	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(f, u.sum)}, in, make([]byte, 256<<10))
 	u.size += n
 	switch {
+	case in.err != nil && u.watch != nil:
+		return "", in.err
 	case in.err != nil:
 		return "", errs.Newf(errs.Invalid, "the upload ended early, after %d bytes: %w", n, in.err)
 	case err != nil && fullDisk(s.d.Tmp):

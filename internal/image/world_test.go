@@ -15,8 +15,10 @@ import (
 	"testing"
 
 	"lxd/api"
+	"lxd/internal/errs"
 	"lxd/internal/event"
 	"lxd/internal/image"
+	"lxd/internal/image/source"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
@@ -31,10 +33,21 @@ type world struct {
 	dir, tmp string
 	hook     op.Hook
 	crashed  *saved // what a crash would have left
+	// settings is the server's configuration; content is what there is to publish.
+	settings map[string]string
+	content  image.Content
 
 	mu      sync.Mutex
 	changes []event.Change
 	dropped []string
+}
+
+// Content stands in for instances.
+func (w *world) Content(_ context.Context, _, name string) (image.Content, error) {
+	if name != "c1" && name != "c1/s0" {
+		return image.Content{}, errs.Newf(errs.NotFound, "instance %q not found", name)
+	}
+	return w.content, nil
 }
 
 // DeleteImage stands in for storage.
@@ -50,7 +63,8 @@ func (w *world) Publish(api.Event) {}
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir(), tmp: t.TempDir()}
+	w := &world{dir: t.TempDir(), tmp: t.TempDir(), settings: map[string]string{
+		image.AutoUpdateCached: "true", image.AutoUpdateInterval: "6", image.RemoteCacheExpiry: "10", image.Compression: "gzip"}}
 	w.store = store.NewMem(store.Options{OnAnnounce: func(ev any) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -81,7 +95,9 @@ func (w *world) boot(t testing.TB) {
 			}
 			return w.hook(kind, step, moment)
 		}})
-	w.Service = image.New(image.Deps{Store: w.store, Volumes: w, Dir: w.dir, Tmp: w.tmp})
+	setting := func(_ context.Context, key string) (string, error) { return w.settings[key], nil }
+	w.Service = image.New(image.Deps{Store: w.store, Volumes: w, Dir: w.dir, Tmp: w.tmp, Setting: setting, Contents: w,
+		Sources: &source.Sources{Arch: "x86_64", Agent: "test"}})
 	must(t, w.Service.Start(w.ops))
 	must(t, w.ops.Recover(t.Context()))
 }

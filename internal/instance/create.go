@@ -21,6 +21,8 @@ type creation struct {
 	r           Record
 	fingerprint string
 	properties  map[string]string
+	// remote is the image of another server that it is made from.
+	remote *api.ImagesPostSource
 	// origin is the instance that it is a copy of.
 	origin *origin
 	start  bool
@@ -93,7 +95,10 @@ func (c *creation) checkSource(ctx context.Context, post api.InstancesPost) erro
 func (c *creation) checkImage(ctx context.Context, src api.InstanceSource) error {
 	switch {
 	case src.Server != "":
-		return errs.Newf(errs.Unsupported, "fetching images from %q is not supported yet by this server: import the image first, then name its alias or fingerprint", src.Server)
+		c.remote = &api.ImagesPostSource{Fingerprint: src.Fingerprint, Secret: src.Secret, Project: src.Project}
+		c.remote.Server, c.remote.Protocol, c.remote.Certificate, c.remote.Alias = src.Server, src.Protocol, src.Certificate, src.Alias
+		c.remote.ImageType = string(c.r.Type)
+		return nil
 	case src.Fingerprint != "":
 		c.fingerprint = src.Fingerprint
 		img, err := c.s.d.Images.Resolve(ctx, c.r.Project, src.Fingerprint)
@@ -177,6 +182,13 @@ func (s *Service) checkArchitecture(arch string) error {
 }
 
 func (c *creation) run(ctx context.Context, t *op.Task) error {
+	if c.remote != nil {
+		img, err := c.s.d.Images.Fetch(ctx, t, c.r.Project, *c.remote)
+		if err != nil {
+			return err
+		}
+		c.fingerprint = img.Fingerprint
+	}
 	if c.properties == nil && c.fingerprint != "" {
 		img, err := c.s.d.Images.Resolve(ctx, c.r.Project, c.fingerprint)
 		if err != nil {

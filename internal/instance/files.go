@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"path"
+	"strings"
 	"sync"
 
+	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/host/fs"
 	"lxd/internal/host/idmap"
+	"lxd/internal/image"
 	"lxd/internal/instance/file"
 	"lxd/internal/machine"
 	"lxd/internal/storage"
+	"lxd/internal/store"
 )
 
 // Files opens the files of an instance: those of a running one as it sees them, those of a stopped one on its root volume. The
@@ -71,6 +75,72 @@ func owners(list []machine.IDRange) (m idmap.Map) {
 		m = append(m, idmap.Range(r))
 	}
 	return m
+}
+
+// Content describes an instance, or the snapshot NAME/SNAPSHOT of one, for those who read all of it.
+func (s *Service) Content(ctx context.Context, proj, name string) (c image.Content, err error) {
+	name, snapshot, isSnapshot := strings.Cut(name, "/")
+	var v view
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		if !isSnapshot {
+			v, err = look(tx, Key(proj, name))
+			return err
+		}
+		snap, err := findSnapshot(tx, proj, name, snapshot)
+		if err == nil {
+			v, err = compose(tx, snap.Instance, 0)
+		}
+		return err
+	})
+	if err != nil {
+		return c, err
+	}
+	if v.Making {
+		return c, errs.Newf(errs.Invalid, "instance %q is not complete: wait until it is created", name)
+	}
+	c = image.Content{Type: string(v.Type), Architecture: v.Architecture, Properties: map[string]string{}}
+	for k, value := range v.Config {
+		if k, ok := strings.CutPrefix(k, "image."); ok {
+			c.Properties[k] = value
+		}
+	}
+	if isSnapshot {
+		c.Open = func(ctx context.Context) (image.Tree, error) { return s.openSnapshot(ctx, v, snapshot) }
+		return c, nil
+	}
+	c.Running, c.Lock = s.status(v.key()) != api.StatusStopped, v.lock()
+	c.Open = func(ctx context.Context) (image.Tree, error) {
+		h, mounted, err := s.visit(ctx, v)
+		if err != nil {
+			return image.Tree{}, err
+		}
+		return s.treeOf(v, mounted, func() error { return s.leave(context.WithoutCancel(ctx), v, h) }), nil
+	}
+	return c, nil
+}
+
+// openSnapshot mounts a snapshot for as long as the tree is open.
+func (s *Service) openSnapshot(ctx context.Context, v view, snapshot string) (image.Tree, error) {
+	vol := s.volume(v).At(snapshot)
+	mounted, err := s.d.Volumes.Mount(ctx, v.Pool, vol)
+	if err != nil {
+		return image.Tree{}, err
+	}
+	return s.treeOf(v, mounted, func() error { return s.d.Volumes.Unmount(context.WithoutCancel(ctx), v.Pool, vol) }), nil
+}
+
+func (s *Service) treeOf(v view, mounted storage.Mounted, release func() error) image.Tree {
+	t := image.Tree{Path: mounted.Path, Root: mounted.Root, Close: release}
+	if ids := owners(s.idmap(v)); mounted.Shifted && len(ids) > 0 {
+		t.Owner = func(id uint32) (uint32, error) {
+			inside, ok := ids.Inside(int64(id))
+			if !ok {
+				return 0, errs.Newf(errs.Invalid, "owner %d is not one of the instance's", id)
+			}
+			return uint32(inside), nil
+		}
+	}
+	return t
 }
 
 // FileEvent announces what was done to a file.

@@ -151,7 +151,7 @@ func TestRefusals(t *testing.T) {
 		"unknown pool": {with(func(p *api.InstancesPost) {
 			p.Devices = instance.Devices{"root": {"type": "disk", "path": "/", "pool": "gone"}}
 		}), errs.NotFound, []string{"gone"}},
-		"remote image": {with(func(p *api.InstancesPost) { p.Source.Server = "https://images" }), errs.Unsupported, nil},
+		"remote image": {with(func(p *api.InstancesPost) { p.Source.Server = "https://images" }), errs.Unavailable, []string{"cannot be reached"}},
 	} {
 		t.Run(name, func(t *testing.T) { is(t, name, w.create(t, c.post), c.kind, c.words...) })
 	}

@@ -56,6 +56,8 @@ type Copies interface {
 type Images interface {
 	// Resolve finds the image that an alias or a fingerprint (or the first 12 digits and more of one) names in a project.
 	Resolve(ctx context.Context, project, ref string) (api.Image, error)
+	// Fetch sees to it that the project has an image of another server, and shows progress on t.
+	Fetch(ctx context.Context, t *op.Task, project string, src api.ImagesPostSource) (api.Image, error)
 	// Used notes within tx that an instance was made from an image at that time; an image that is gone is no error.
 	Used(tx store.Tx, project, fingerprint string, at time.Time) error
 }

@@ -430,6 +430,13 @@ type images struct{}
 
 const fingerprint = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+func (i images) Fetch(ctx context.Context, _ *op.Task, proj string, src api.ImagesPostSource) (api.Image, error) {
+	if src.Server != "https://images.example.org" {
+		return api.Image{}, errs.Newf(errs.Unavailable, "image server %s cannot be reached", src.Server)
+	}
+	return i.Resolve(ctx, proj, src.Alias)
+}
+
 func (images) Resolve(_ context.Context, _, ref string) (img api.Image, err error) {
 	if ref != "debian" && ref != fingerprint && !(len(ref) >= 12 && strings.HasPrefix(fingerprint, ref)) {
 		return img, errs.Newf(errs.NotFound, "image %q not found", ref)

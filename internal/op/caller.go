@@ -5,6 +5,8 @@ import "context"
 // Caller is who asked for an operation; rest puts it in the context.
 type Caller struct {
 	Username, Protocol, Address string
+	// Restricted callers may not do everything, so that work on their behalf minds where it goes.
+	Restricted bool
 }
 
 type callerKey struct{}

@@ -1,13 +1,14 @@
 package project
 
 import (
+	"lxd/internal/host/archive"
 	"lxd/internal/schema"
 )
 
 var (
 	allowBlock  = schema.OneOf("allow", "block")
 	managed     = schema.OneOf("allow", "block", "managed")
-	compression = schema.OneOf("none", "bzip2", "gzip", "lzma", "pigz", "pzstd", "squashfs", "xz", "zstd")
+	compression = schema.Type{Name: "string", OK: func(s string) error { _, err := archive.ParseCompression(s); return err }}
 )
 
 // Keys are the configuration keys of projects.

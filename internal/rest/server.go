@@ -142,7 +142,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) err
 	if err != nil {
 		return err
 	}
-	r = r.WithContext(op.WithCaller(r.Context(), op.Caller{Username: id.Name, Protocol: string(id.Kind), Address: id.Address}))
+	r = r.WithContext(op.WithCaller(r.Context(), op.Caller{Username: id.Name, Protocol: string(id.Kind), Address: id.Address, Restricted: !id.Admin}))
 	c, err := newCall(r, route, id)
 	if err != nil {
 		return err

@@ -12,6 +12,10 @@ const (
 	MetricsAddress = "core.metrics_address"
 	// MetricsAuthentication is whether the metrics are for trusted clients only.
 	MetricsAuthentication = "core.metrics_authentication"
+	// ProxyHTTP, ProxyHTTPS and ProxyIgnore are the proxies that other servers are reached by.
+	ProxyHTTP   = "core.proxy_http"
+	ProxyHTTPS  = "core.proxy_https"
+	ProxyIgnore = "core.proxy_ignore_hosts"
 	// TokenExpiry is how long a token for adding a client is valid.
 	TokenExpiry = "core.remote_token_expiry"
 )
@@ -54,20 +58,20 @@ var keys = schema.New("server",
 	later(schema.Key{Name: "core.https_trusted_proxy", Type: schema.String, Short: "Addresses of proxies that may announce the client with the PROXY protocol"}),
 	schema.Key{Name: MetricsAddress, Type: schema.String, Check: isAddress, Local: true, Short: "Address on which the metrics are served"},
 	schema.Key{Name: MetricsAuthentication, Type: schema.Bool, Default: "true", Short: "Whether the metrics need authentication"},
-	later(schema.Key{Name: "core.proxy_http", Type: schema.String, Short: "Proxy for outgoing HTTP; the environment's if empty"}),
-	later(schema.Key{Name: "core.proxy_https", Type: schema.String, Short: "Proxy for outgoing HTTPS; the environment's if empty"}),
-	later(schema.Key{Name: "core.proxy_ignore_hosts", Type: schema.String, Short: "Hosts that are reached without a proxy"}),
+	schema.Key{Name: ProxyHTTP, Type: schema.String, Check: isProxy, Short: "Proxy for outgoing HTTP; the environment's if empty"},
+	schema.Key{Name: ProxyHTTPS, Type: schema.String, Check: isProxy, Short: "Proxy for outgoing HTTPS; the environment's if empty"},
+	schema.Key{Name: ProxyIgnore, Type: schema.String, Short: "Hosts that are reached without a proxy"},
 	schema.Key{Name: TokenExpiry, Type: schema.Expiry, Default: "15d", Short: "How long a token for adding a client is valid"},
 	schema.Key{Name: "core.shutdown_timeout", Type: schema.Between(0, 1<<31-1), Default: "5", Short: "Minutes that a shutdown waits for running operations"},
 	later(schema.Key{Name: "core.storage_buckets_address", Type: schema.String, Local: true, Short: "Address of the object storage server"}),
 	later(schema.Key{Name: "core.syslog_socket", Type: schema.Bool, Default: "false", Local: true, Short: "Whether log messages are taken from a syslog socket"}),
 	later(schema.Key{Name: "core.trust_ca_certificates", Type: schema.Bool, Default: "false", Short: "Whether clients signed by the CA are trusted by themselves"}),
 	// images
-	later(schema.Key{Name: "images.auto_update_cached", Type: schema.Bool, Default: "true", Short: "Whether cached images are kept up to date"}),
-	later(schema.Key{Name: "images.auto_update_interval", Type: schema.Integer, Default: "6", Short: "Hours between checks for newer images; 0 never checks"}),
-	later(schema.Key{Name: "images.compression_algorithm", Type: schema.String, Default: "gzip", Short: "Compression of new images"}),
-	later(schema.Key{Name: "images.default_architecture", Type: schema.String, Short: "Architecture of images in a cluster of several architectures"}),
-	later(schema.Key{Name: "images.remote_cache_expiry", Type: schema.Integer, Default: "10", Short: "Days after which an unused cached image is removed"}),
+	schema.Key{Name: "images.auto_update_cached", Type: schema.Bool, Default: "true", Short: "Whether cached images are kept up to date"},
+	schema.Key{Name: "images.auto_update_interval", Type: schema.Between(0, 1<<20), Default: "6", Short: "Hours between checks for newer images; 0 never checks"},
+	schema.Key{Name: "images.compression_algorithm", Type: schema.String, Check: isCompression, Default: "gzip", Short: "Compression of new images"},
+	schema.Key{Name: "images.default_architecture", Type: schema.String, Check: isArchitecture, Short: "Architecture of images in a cluster of several architectures"},
+	schema.Key{Name: "images.remote_cache_expiry", Type: schema.Between(0, 1<<16), Default: "10", Short: "Days after which an unused cached image is removed"},
 	// loki
 	later(schema.Key{Name: "loki.api.ca_cert", Type: schema.Blob, Short: "CA certificate of the Loki server"}),
 	later(schema.Key{Name: "loki.api.url", Type: schema.String, Short: "URL of the Loki server"}),
