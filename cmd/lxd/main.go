@@ -11,6 +11,9 @@ import (
 )
 
 func main() {
+	if mine, err := app.Part(os.Args[1:]); mine {
+		exit(err)
+	}
 	program := &admin.Program{
 		Version:  app.Version,
 		Connect:  admin.Local,
@@ -19,8 +22,13 @@ func main() {
 			return app.Run(ctx, app.Command{Group: d.Group, LogFile: d.LogFile, Debug: d.Debug, Verbose: d.Verbose})
 		},
 	}
-	if err := program.Root().ExecuteContext(context.Background()); err != nil {
+	exit(program.Root().ExecuteContext(context.Background()))
+}
+
+func exit(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }

@@ -7,6 +7,7 @@ import (
 	"lxd/internal/driver/all"
 	"lxd/internal/driver/device/disk"
 	"lxd/internal/driver/device/nic"
+	"lxd/internal/driver/device/proxy"
 	"lxd/internal/endpoint"
 	"lxd/internal/endpoint/networking"
 	"lxd/internal/host/hardware"
@@ -55,6 +56,7 @@ func tables(b all.Set) endpoint.Tables {
 		"network-forward":    {"forward-properties": forward.Keys().Keys()},
 		"network-acl":        {"acl-properties": acl.Keys().Keys()},
 		"device-disk":        {"device-conf": disk.Kind().Keys.Keys()},
+		"device-proxy":       {"device-conf": proxy.Kind(nil, nil).Keys.Keys()},
 		"device-nic-bridged": {"device-conf": nic.Bridged(nil, "").Keys.Keys()},
 	}
 	for _, s := range b.Storage {

@@ -18,6 +18,7 @@ import (
 	machine "lxd/internal/driver/machine/fake"
 	bridge "lxd/internal/driver/network/fake"
 	"lxd/internal/driver/storage/mem"
+	"lxd/internal/host/relay"
 	"lxd/internal/network"
 	"lxd/internal/storage"
 	"lxd/internal/store"
@@ -115,6 +116,12 @@ func setup(open opener) func(env *testscript.Env) error {
 func fakes(string) (all.Set, error) {
 	return all.Set{
 		Machine: (&machine.Host{}).Driver(), Storage: []storage.Driver{mem.New("dir")}, Networks: []network.Driver{bridge.New()},
-		Firewall: "nftables", Close: func() error { return nil },
+		Relays: relays{}, Firewall: "nftables", Close: func() error { return nil },
 	}, nil
 }
+
+// relays carry nothing: the machines of the fakes have no processes.
+type relays struct{}
+
+func (relays) Start(context.Context, string, relay.Job) error { return nil }
+func (relays) Stop(context.Context, string) error             { return nil }

@@ -2,9 +2,14 @@
 package all
 
 import (
+	"os"
+	"path/filepath"
+
+	"lxd/internal/driver/device/proxy"
 	"lxd/internal/driver/firewall/nft"
 	"lxd/internal/driver/machine/lxc"
 	"lxd/internal/driver/network/bridge"
+	"lxd/internal/host/relay"
 	"lxd/internal/machine"
 	"lxd/internal/network"
 	"lxd/internal/storage"
@@ -23,6 +28,9 @@ type Set struct {
 	Machine  machine.Driver
 	Storage  []storage.Driver
 	Networks []network.Driver
+	// Relays are the processes of proxy devices, and NAT what rewrites packets instead.
+	Relays proxy.Relays
+	NAT    proxy.NAT
 	// Firewall names the program whose rules are used, for the server's description of itself.
 	Firewall string
 	// Close lets go of the host; what runs goes on running.
@@ -40,11 +48,18 @@ func Open(h Host) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	bridges := bridge.New(bridge.Options{Firewall: nft.New(h.Dir)})
+	self, err := os.Executable()
+	if err != nil {
+		return Set{}, err
+	}
+	firewall := nft.New(h.Dir)
+	bridges := bridge.New(bridge.Options{Firewall: firewall})
 	return Set{
 		Machine:  containers,
 		Storage:  usable(),
 		Networks: []network.Driver{bridges},
+		Relays:   relay.Keeper{Program: self, Dir: filepath.Join(h.Dir, "relays")},
+		NAT:      firewall,
 		Firewall: "nftables",
 		Close: func() error {
 			bridges.Close()

@@ -30,6 +30,10 @@ type Program struct {
 	Dir  string
 	// Log takes its output; it is emptied first. "" means /dev/null.
 	Log string
+	// Files are open in the process from descriptor 3 on.
+	Files []*os.File
+	// Netns is the network namespace of the process; nil is that of the daemon.
+	Netns *os.File
 }
 
 // Process is one process. Its methods may be called at the same time.
@@ -57,10 +61,10 @@ func Start(p Program) (*Process, error) {
 	}
 	defer out.Close()
 	cmd := exec.Command(p.Path, p.Args...)
-	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = p.Env, p.Dir, out, out
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = p.Env, p.Dir, out, out, p.Files
 	fd := -1
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, PidFD: &fd}
-	if err := cmd.Start(); err != nil {
+	if err := In(p.Netns, cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.Path, err)
 	}
 	if fd < 0 { // a kernel that does not give one
