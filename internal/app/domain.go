@@ -67,7 +67,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks,
-		Kinds: []device.Kind{disk.Kind(), nic.Bridged(d.networks, a.dir.path), proxy.Kind(d.backends.Relays, nil)}, Host: host, Announce: a.hub.Announce,
+		Kinds: []device.Kind{disk.Kind(), nic.Bridged(d.networks, a.dir.path), proxy.Kind(d.backends.Relays, d.backends.NAT)}, Host: host, Announce: a.hub.Announce,
 		LoadModule: module.Loader{Loaded: "/sys/module"}.Load,
 		RunDir:     a.dir.join("run"), LogDir: a.dir.join("logs"),
 	})

@@ -98,7 +98,7 @@ func driverForbidden(dir, to string) string {
 	if contract == "" {
 		contract = "internal/" + kind
 	}
-	if kind == "device" && (to == "internal/network" || to == "internal/storage") { // NICs and disks are made of ports and volumes
+	if kind == "device" && (within(to, "internal/network") || to == "internal/storage") { // NICs, proxies and disks are made of ports, forwards and volumes
 		return ""
 	}
 	own := strings.Join(strings.SplitN(dir, "/", 5)[:min(4, strings.Count(dir, "/")+1)], "/")

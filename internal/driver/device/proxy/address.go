@@ -4,11 +4,11 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"strconv"
 	"strings"
 
 	"lxd/internal/errs"
 	"lxd/internal/host/relay"
+	"lxd/internal/network/forward"
 )
 
 // mostPorts is how many ports a device may have without NAT: each costs a socket.
@@ -18,7 +18,7 @@ const mostPorts = 2048
 type address struct {
 	network string
 	ip      netip.Addr
-	ports   []uint16
+	ports   []forward.Range
 	path    string
 }
 
@@ -43,7 +43,7 @@ func parse(s string) (a address, err error) {
 	if a.ip, err = netip.ParseAddr(host); err != nil || a.ip.Zone() != "" {
 		return a, errs.Newf(errs.Invalid, "%q is no IP address in %q: names are not looked up", host, s)
 	}
-	a.ports, err = parsePorts(ports)
+	a.ports, err = forward.ParseRanges(ports)
 	return a, err
 }
 
@@ -55,43 +55,28 @@ func isSocket(s string) bool {
 	return path.IsAbs(s) && path.Clean(s) == s && s != "/" && !strings.ContainsRune(s, 0)
 }
 
-func parsePorts(s string) (all []uint16, err error) {
-	for part := range strings.SplitSeq(s, ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		if !isRange {
-			last = first
-		}
-		a, err1 := strconv.ParseUint(first, 10, 16)
-		b, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil || a == 0 || b < a {
-			return nil, errs.Newf(errs.Invalid, "ports %q must be numbers and ranges from 1 to 65535, as in 80,8000-8010", s)
-		}
-		for p := a; p <= b; p++ {
-			all = append(all, uint16(p))
-		}
-	}
-	return all, nil
-}
-
-// String is the address of one port.
-func (a address) endpoint(i int) relay.Endpoint {
+// endpoints are the addresses of all ports.
+func (a address) endpoints() (all []relay.Endpoint) {
 	if a.network == relay.Unix {
-		return relay.Endpoint{Network: a.network, Address: a.path}
+		return []relay.Endpoint{{Network: a.network, Address: a.path}}
 	}
-	return relay.Endpoint{Network: a.network, Address: netip.AddrPortFrom(a.ip, a.ports[i]).String()}
+	for port := range forward.Each(a.ports) {
+		all = append(all, relay.Endpoint{Network: a.network, Address: netip.AddrPortFrom(a.ip, port).String()})
+	}
+	return all
 }
 
 // rules pairs the ports of both sides: as many, or all to one.
 func rules(listen, connect address) (out []relay.Rule, err error) {
-	n, m := max(len(listen.ports), 1), max(len(connect.ports), 1)
+	from, to := listen.endpoints(), connect.endpoints()
 	switch {
-	case n != m && m != 1:
-		return nil, errs.Newf(errs.Invalid, "\"listen\" has %d ports and \"connect\" %d: name as many, or one to connect to", n, m)
-	case listen.network != relay.UDP && connect.network == relay.UDP, listen.network == relay.UDP && connect.network != relay.UDP:
+	case len(from) != len(to) && len(to) != 1:
+		return nil, errs.Newf(errs.Invalid, "\"listen\" has %d ports and \"connect\" %d: name as many, or one to connect to", len(from), len(to))
+	case (listen.network == relay.UDP) != (connect.network == relay.UDP):
 		return nil, errs.Newf(errs.Invalid, "UDP can only be carried to UDP: use one network on both sides")
 	}
-	for i := range n {
-		out = append(out, relay.Rule{Listen: listen.endpoint(i), Connect: connect.endpoint(min(i, m-1))})
+	for i, e := range from {
+		out = append(out, relay.Rule{Listen: e, Connect: to[min(i, len(to)-1)]})
 	}
 	return out, nil
 }

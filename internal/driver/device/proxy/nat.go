@@ -2,24 +2,17 @@ package proxy
 
 import (
 	"context"
-	"net/netip"
 
 	"lxd/internal/errs"
 	"lxd/internal/host/relay"
+	"lxd/internal/network/forward"
 )
 
 // NAT rewrites packets in the firewall of the host. The methods are idempotent.
 type NAT interface {
-	// Translate sends packets for each From to the To of the same index; name is that of the device.
-	Translate(ctx context.Context, name string, t Translation) error
+	// Translate sends the packets of r to where it says, and nothing else of that name any more.
+	Translate(ctx context.Context, name string, r forward.Rule) error
 	Untranslate(ctx context.Context, name string) error
-}
-
-// Translation is what packets are sent elsewhere.
-type Translation struct {
-	// Network is tcp or udp.
-	Network  string
-	From, To []netip.AddrPort
 }
 
 // checkNAT refuses what rewriting packets cannot do.
@@ -33,8 +26,8 @@ func (p *proxy) checkNAT() error {
 		return errs.Newf(errs.Invalid, "\"nat\" works on the host only: leave out \"bind\"")
 	case p.listen.network == relay.Unix || p.listen.network != p.connect.network:
 		return errs.Newf(errs.Invalid, "\"nat\" needs TCP on both sides, or UDP on both")
-	case p.listen.ip.IsUnspecified():
-		return errs.Newf(errs.Invalid, "\"nat\" needs one address of the host to listen on: %s is all of them", p.listen.ip)
+	case p.listen.ip.IsUnspecified() || p.listen.ip.IsLoopback():
+		return errs.Newf(errs.Invalid, "\"nat\" needs one address of the host to listen on, which others can reach: %s is not", p.listen.ip)
 	case p.listen.ip.Is4() != p.connect.ip.Is4():
 		return errs.Newf(errs.Invalid, "\"nat\" needs addresses of one family on both sides")
 	case p.connect.ip.IsUnspecified() || p.connect.ip.IsLoopback():
@@ -45,10 +38,7 @@ func (p *proxy) checkNAT() error {
 
 // translate makes the firewall send packets on.
 func (p *proxy) translate(ctx context.Context) error {
-	t := Translation{Network: p.listen.network}
-	for i := range p.rules {
-		t.From = append(t.From, netip.AddrPortFrom(p.listen.ip, p.listen.ports[i]))
-		t.To = append(t.To, netip.AddrPortFrom(p.connect.ip, p.connect.ports[min(i, len(p.connect.ports)-1)]))
-	}
-	return p.nat.Translate(ctx, p.name(), t)
+	return p.nat.Translate(ctx, p.name(), forward.Rule{Listen: p.listen.ip, Ports: []forward.Port{{
+		Protocol: p.listen.network, Listen: p.listen.ports, Target: p.connect.ip, To: p.connect.ports,
+	}}})
 }

@@ -10,12 +10,13 @@ import (
 	"lxd/internal/device"
 	"lxd/internal/driver/device/proxy"
 	"lxd/internal/host/relay"
+	"lxd/internal/network/forward"
 )
 
 // keeper records what is asked of it.
 type keeper struct {
 	jobs       map[string]relay.Job
-	translated map[string]proxy.Translation
+	translated map[string]forward.Rule
 }
 
 func (k *keeper) Start(_ context.Context, name string, j relay.Job) error {
@@ -23,7 +24,7 @@ func (k *keeper) Start(_ context.Context, name string, j relay.Job) error {
 	return nil
 }
 func (k *keeper) Stop(_ context.Context, name string) error { delete(k.jobs, name); return nil }
-func (k *keeper) Translate(_ context.Context, name string, t proxy.Translation) error {
+func (k *keeper) Translate(_ context.Context, name string, t forward.Rule) error {
 	k.translated[name] = t
 	return nil
 }
@@ -109,7 +110,7 @@ func start(t *testing.T, k *keeper, cfg device.Config) (device.Device, relay.Job
 }
 
 func TestJob(t *testing.T) {
-	k := &keeper{jobs: map[string]relay.Job{}, translated: map[string]proxy.Translation{}}
+	k := &keeper{jobs: map[string]relay.Job{}, translated: map[string]forward.Rule{}}
 	d, j := start(t, k, config("listen", "tcp:[::]:80-81,90", "connect", "tcp:127.0.0.1:8080", "security.uid", "5"))
 	if len(j.Rules) != 3 || j.Rules[2].Listen.Address != "[::]:90" || j.Rules[2].Connect.Address != "127.0.0.1:8080" || !j.Inside || j.UID != 100005 || j.GID != 100000 || j.RootUID != 100000 {
 		t.Errorf("%+v", j)
@@ -131,14 +132,14 @@ func TestJob(t *testing.T) {
 }
 
 func TestTranslation(t *testing.T) {
-	k := &keeper{jobs: map[string]relay.Job{}, translated: map[string]proxy.Translation{}}
+	k := &keeper{jobs: map[string]relay.Job{}, translated: map[string]forward.Rule{}}
 	d, _ := start(t, k, config("nat", "true", "listen", "udp:10.0.0.1:53,54", "connect", "udp:10.1.0.2:53"))
 	if len(k.jobs) > 0 || len(k.translated) != 1 {
 		t.Fatal(k)
 	}
-	for _, tr := range k.translated {
-		if tr.Network != "udp" || len(tr.From) != 2 || tr.From[1].String() != "10.0.0.1:54" || tr.To[1].String() != "10.1.0.2:53" {
-			t.Errorf("%+v", tr)
+	for _, r := range k.translated {
+		if p := r.Ports[0]; r.Listen.String() != "10.0.0.1" || p.Protocol != "udp" || forward.Count(p.Listen) != 2 || p.Target.String() != "10.1.0.2" || forward.Count(p.To) != 1 {
+			t.Errorf("%+v", r)
 		}
 	}
 	if err := d.Detach(t.Context()); err != nil || len(k.translated) > 0 {
