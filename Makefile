@@ -24,6 +24,7 @@ check: lint unit
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted, run \`make fmt\`:" $$unformatted; exit 1; }
 	go run ./scripts/gen -check
+	go run ./scripts/docs -check
 	go vet ./...
 	go vet -tags system ./...
 	go tool staticcheck -tags system ./...
@@ -60,6 +61,7 @@ deps:
 
 gen:
 	go run ./scripts/gen
+	go run ./scripts/docs
 
 fmt:
 	gofmt -w $$(git ls-files '*.go')

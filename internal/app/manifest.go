@@ -5,9 +5,13 @@ import (
 	"strings"
 
 	"lxd/internal/driver/all"
+	"lxd/internal/endpoint"
 	"lxd/internal/rest"
 	"lxd/internal/server"
 )
+
+// Tables are the configuration keys of every entity that this server has.
+func Tables() endpoint.Tables { return tables(all.Described()) }
 
 // Manifest describes the routes, and the configuration keys that do something, as JSON: for checks against the published tables.
 func Manifest() ([]byte, error) {

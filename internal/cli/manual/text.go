@@ -12,11 +12,16 @@ import (
 func Markdown(w io.Writer, p Page, level int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s `%s`\n\n%s\n", strings.Repeat("#", level), p.Name, code(p.Short))
-	if rest := strings.TrimSpace(strings.TrimPrefix(p.Text, p.Short)); rest != "" {
+	if rest := strings.TrimSpace(strings.TrimPrefix(p.Text, p.Short)); strings.Contains("\n"+rest, "\n  ") { // a list or a command, which would not survive filling
 		fmt.Fprintf(&b, "\n```text\n%s\n```\n", rest)
+	} else if rest != "" {
+		fmt.Fprintf(&b, "\n%s\n", code(rest))
 	}
-	if p.Usage != "" {
+	if p.Usage != "" && len(p.Below) == 0 {
 		fmt.Fprintf(&b, "\n```text\n%s\n```\n", p.Usage)
+	}
+	for _, name := range p.Below {
+		fmt.Fprintf(&b, "%s- `%s`\n", map[bool]string{true: "\n"}[name == p.Below[0]], name)
 	}
 	if len(p.Aliases) > 0 {
 		fmt.Fprintf(&b, "\nAlso called: `%s`\n", strings.Join(p.Aliases, "`, `"))
