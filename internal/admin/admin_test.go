@@ -144,6 +144,37 @@ func TestAutoWithAnotherBackend(t *testing.T) {
 	}
 }
 
+func TestAutoOnADevice(t *testing.T) {
+	for want, args := range map[string][]string{
+		`"config":{"size":"7GiB"},`:     {"--storage-create-loop", "7"},
+		`"config":{"source":"/dev/x"},`: {"--storage-create-device", "/dev/x"},
+		`"config":{},`:                  nil,
+	} {
+		f := newFake()
+		if out, err := run(t, f, "", append([]string{"init", "--auto", "--storage-backend", "btrfs"}, args...)...); err != nil {
+			t.Fatal(out, err)
+		}
+		if !f.wrote("POST /1.0/storage-pools", `"driver":"btrfs"`, want) {
+			t.Errorf("%s: %v", want, f.writes)
+		}
+	}
+}
+
+func TestInterviewAboutBackends(t *testing.T) {
+	for want, answers := range map[string]string{
+		`"config":{"size":"12GiB"},`:    "\n\n\n\n0\n12\n",
+		`"config":{},`:                  "\n\nbtrfs\n\n\n",
+		`"config":{"source":"/dev/x"},`: "\n\nnonsense\nbtrfs\ndev\n/dev/x\n",
+		`"driver":"dir"`:                "\n\ndir\n\n",
+	} {
+		f := newFake()
+		f.objects["/1.0"] = `{"config":{},"environment":{"storage_supported_drivers":[{"Name":"dir"},{"Name":"btrfs"}]}}`
+		if out, err := run(t, f, answers+"no\nno\n", "init"); err != nil || !f.wrote("POST /1.0/storage-pools", want) {
+			t.Errorf("%s: %v %v\n%s", want, err, f.writes, out)
+		}
+	}
+}
+
 func TestPreseedPutsBackOnFailure(t *testing.T) {
 	f := newFake()
 	f.fail = "PUT /1.0/profiles/default"
@@ -167,6 +198,9 @@ func TestBadInput(t *testing.T) {
 		"two modes":       {"", "exclude", []string{"init", "--auto", "--dump"}},
 		"flag, no auto":   {"", "--auto", []string{"init", "--storage-pool", "x"}},
 		"device":          {"", "backend", []string{"init", "--auto", "--storage-create-device", "/dev/x"}},
+		"device for dir":  {"", "folder", []string{"init", "--auto", "--storage-backend", "dir", "--storage-create-device", "/dev/x"}},
+		"device and loop": {"", "exclude", []string{"init", "--auto", "--storage-backend", "btrfs", "--storage-create-loop", "7", "--storage-create-device", "/dev/x"}},
+		"no loop":         {"", "at least 1", []string{"init", "--auto", "--storage-backend", "btrfs", "--storage-create-loop", "0"}},
 		"port":            {"", "65535", []string{"init", "--auto", "--network-port", "70000"}},
 		"unknown command": {"", "unknown command", []string{"nonsense"}},
 		"input ends":      {"yes\n", "input ended", []string{"init"}},

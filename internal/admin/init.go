@@ -53,7 +53,7 @@ func (p *Program) initCommand() *cobra.Command {
 	f.BoolVar(&o.dump, "dump", false, "Print the present configuration as a preseed")
 	f.StringVar(&o.address, "network-address", "", "Address to serve HTTPS on (default: none)")
 	f.Int64Var(&o.port, "network-port", -1, "Port to serve HTTPS on")
-	f.StringVar(&o.backend, "storage-backend", "", "Storage backend of the new pool (dir)")
+	f.StringVar(&o.backend, "storage-backend", "", "Storage backend of the new pool: dir or btrfs (default: dir)")
 	f.StringVar(&o.device, "storage-create-device", "", "Set the pool up on this device")
 	f.IntVar(&o.loop, "storage-create-loop", -1, "Set the pool up on a file of this size in GiB")
 	f.StringVar(&o.pool, "storage-pool", "", "Name of the pool")
@@ -74,9 +74,13 @@ func (o choices) check() error {
 		return errs.Newf(errs.Invalid, "--auto, --minimal, --preseed and --dump exclude each other: use one of them")
 	case !o.auto && o.details():
 		return errs.Newf(errs.Invalid, "the --storage-* and --network-* flags go with --auto only")
-	case o.device != "" || o.loop != -1:
-		return errs.Newf(errs.Unsupported, "--storage-create-device and --storage-create-loop need a backend that can use a device: the dir backend keeps "+
-			"its volumes in a folder")
+	case o.device != "" && o.loop != -1:
+		return errs.Newf(errs.Invalid, "--storage-create-device and --storage-create-loop exclude each other: use one of them")
+	case (o.device != "" || o.loop != -1) && (o.backend == "" || o.backend == dirBackend):
+		return errs.Newf(errs.Invalid, "--storage-create-device and --storage-create-loop need a backend that can use a device, such as "+
+			"--storage-backend btrfs: the dir backend keeps its volumes in a folder")
+	case o.loop != -1 && o.loop < 1:
+		return errs.Newf(errs.Invalid, "--storage-create-loop must be at least 1 (GiB)")
 	case o.port != -1 && (o.port < 1 || o.port > 65535):
 		return errs.Newf(errs.Invalid, "--network-port must be from 1 to 65535")
 	case o.uiLink:
@@ -123,14 +127,25 @@ func (o choices) run(ctx context.Context, s Server, in io.Reader, out io.Writer)
 	return apply(ctx, s, want)
 }
 
+// dirBackend is the storage backend that every server has.
+const dirBackend = "dir"
+
 // present is what the server has already.
 type present struct {
 	pools    []api.StoragePool
 	networks []api.Network
+	backends []string
 }
 
 func look(ctx context.Context, s Server) (present, error) {
 	var h present
+	var server api.Server
+	if _, err := s.Get(ctx, "/1.0", &server); err != nil {
+		return h, err
+	}
+	for _, d := range server.Environment.StorageSupportedDrivers {
+		h.backends = append(h.backends, d.Name)
+	}
 	if _, err := s.Get(ctx, "/1.0/storage-pools?recursion=1", &h.pools); err != nil {
 		return h, err
 	}
@@ -165,10 +180,14 @@ func defaults(h present, o choices) preseed {
 	}
 	backend := o.backend
 	if backend == "" {
-		backend = "dir"
+		backend = dirBackend
 	}
-	bridge, bridged := h.bridge()
-	want := newSetup(setup{pool: pool, backend: backend, poolExists: h.hasPool(pool), bridge: bridge, bridgeExists: bridged})
+	d := setup{pool: pool, backend: backend, source: o.device, poolExists: h.hasPool(pool)}
+	if o.loop > 0 {
+		d.size = strconv.Itoa(o.loop) + "GiB"
+	}
+	d.bridge, d.bridgeExists = h.bridge()
+	want := newSetup(d)
 	if address := o.listen(); address != "" {
 		want.Config = map[string]any{"core.https_address": address}
 	}
@@ -211,7 +230,8 @@ func (h present) hasPool(name string) bool {
 
 // setup is what the questions, or the defaults, come to.
 type setup struct {
-	pool, backend, source  string
+	pool, backend          string
+	source, size           string
 	poolExists, noPool     bool
 	bridge, ipv4, ipv6     string
 	bridgeExists, noBridge bool
@@ -227,8 +247,11 @@ func newSetup(d setup) preseed {
 	}
 	if !d.noPool && !d.poolExists {
 		p := api.StoragePoolsPost{Name: d.pool, Driver: d.backend}
-		if d.source != "" {
-			p.Config = map[string]string{"source": d.source}
+		p.Config = map[string]string{}
+		for key, v := range map[string]string{"source": d.source, "size": d.size} {
+			if v != "" {
+				p.Config[key] = v
+			}
 		}
 		want.StoragePools = append(want.StoragePools, p)
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"lxd/internal/errs"
@@ -67,17 +69,50 @@ func (q *interview) askPool(h present, d *setup) error {
 	if err != nil {
 		return err
 	}
-	d.backend, err = q.text("Storage backend (dir)", "dir", schema.OneOf("dir").OK)
-	if err != nil {
+	return q.askBackend(h, d)
+}
+
+// askBackend asks what the pool is on. Snapshots and copies take no time on btrfs: where the server can, it is the default.
+func (q *interview) askBackend(h present, d *setup) (err error) {
+	backends, best := h.backends, dirBackend
+	if len(backends) == 0 {
+		backends = []string{dirBackend}
+	}
+	if slices.Contains(backends, "btrfs") {
+		best = "btrfs"
+	}
+	question := "Storage backend (" + strings.Join(backends, ", ") + ")"
+	if d.backend, err = q.text(question, best, schema.OneOf(backends...).OK); err != nil {
 		return err
 	}
-	d.source, err = q.text("Existing empty folder to keep it in (empty = below the daemon's own)", "", func(s string) error {
-		if s != "" && !strings.HasPrefix(s, "/") {
-			return fmt.Errorf("must be an absolute path")
-		}
-		return nil
-	})
+	place := "Existing empty folder to keep it in (empty = below the daemon's own)"
+	if d.backend != dirBackend {
+		place = "Existing empty block device, or folder, to keep it on (empty = a new file)"
+	}
+	if d.source, err = q.text(place, "", isPath); err != nil || d.backend == dirBackend || d.source != "" {
+		return err
+	}
+	size, err := q.text("Size of the file in GiB (empty = a fifth of the free space)", "", isCount)
+	if size != "" {
+		d.size = size + "GiB"
+	}
 	return err
+}
+
+// isPath takes an absolute path or nothing.
+func isPath(s string) error {
+	if s != "" && !strings.HasPrefix(s, "/") {
+		return fmt.Errorf("must be an absolute path")
+	}
+	return nil
+}
+
+// isCount takes a number above zero or nothing.
+func isCount(s string) error {
+	if n, err := strconv.Atoi(s); s != "" && (err != nil || n < 1) {
+		return fmt.Errorf("must be a whole number, 1 or more")
+	}
+	return nil
 }
 
 func (q *interview) askBridge(h present, d *setup) error {
