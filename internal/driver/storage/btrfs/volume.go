@@ -110,7 +110,7 @@ func (p *pool) place(stage, folder string, v storage.Volume) error {
 	if err := rename(from, to, unix.RENAME_NOREPLACE); err != nil {
 		return err
 	}
-	p.drop(stage)
+	p.scrap(stage)
 	return btrfs.Seal(to, true)
 }
 
@@ -127,7 +127,7 @@ func (p *pool) exchange(stage, folder string) error {
 	if err := rename(made, path, unix.RENAME_EXCHANGE); err != nil {
 		return err
 	}
-	p.drop(stage)
+	p.scrap(stage)
 	return nil
 }
 
@@ -164,6 +164,13 @@ func (p *pool) bin(path string) error {
 	}
 	p.drop(to)
 	return nil
+}
+
+// scrap is bin for what is not needed any more: if it cannot move it goes from where it is.
+func (p *pool) scrap(path string) {
+	if p.bin(path) != nil {
+		p.drop(path)
+	}
 }
 
 // discard moves something to the trash, under a name that nothing there has.
