@@ -15,6 +15,7 @@ import (
 
 	"lxd/internal/app/https"
 	"lxd/internal/auth"
+	"lxd/internal/devlxd"
 	"lxd/internal/driver/all"
 	"lxd/internal/errs"
 	"lxd/internal/event"
@@ -48,6 +49,7 @@ type App struct {
 	ops    *op.Manager
 	rest   *rest.Server
 	domain *domain
+	guests *devlxd.Service
 	http   *http.Server
 	// identity and network are how the API is served to the network.
 	identity https.Certificate

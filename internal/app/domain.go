@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"lxd/internal/device"
+	"lxd/internal/devlxd"
 	"lxd/internal/driver/all"
 	"lxd/internal/driver/device/disk"
 	"lxd/internal/driver/device/nic"
@@ -65,15 +66,19 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 		Location: standalone, Unpack: d.images.Unpack, Kept: d.images.Kept})
 	d.images.Use(d.pools)
 	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
+	a.guests = devlxd.New(devlxd.Deps{Images: d.images, Drivers: d.pools.Supported()})
+	a.onClose("sockets of instances", a.guests.Shutdown)
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks,
 		Kinds: []device.Kind{disk.Kind(), nic.Bridged(d.networks, a.dir.path), proxy.Kind(d.backends.Relays, d.backends.NAT)}, Host: host, Announce: a.hub.Announce,
+		Guests:     a.guests,
 		LoadModule: module.Loader{Loaded: "/sys/module"}.Load,
 		RunDir:     a.dir.join("run"), LogDir: a.dir.join("logs"),
 	})
 	d.profiles.Use(d.instances)
 	d.networks.Use(d.instances)
 	d.images.Publish(d.instances)
+	a.guests.Use(d.instances)
 	a.domain = d
 	a.onClose("instances", func(context.Context) error { d.instances.Close(); return nil })
 	return nil

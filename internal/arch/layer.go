@@ -14,7 +14,7 @@ var ranks = map[string]int{
 	"internal/cluster": 20, "internal/auth": 20, "internal/rest": 21,
 	"internal/server":  29,
 	"internal/project": 30, "internal/trust": 31, "internal/profile": 31, "internal/network": 32, "internal/storage": 33, "internal/image": 34,
-	"internal/device": 35, "internal/machine": 36, "internal/instance": 37, "internal/metric": 38, "internal/migrate": 38,
+	"internal/device": 35, "internal/machine": 36, "internal/instance": 37, "internal/metric": 38, "internal/migrate": 38, "internal/devlxd": 38,
 	"internal/driver": 40, "internal/driver/all": 41,
 	"internal/endpoint": 50,
 	"internal/app":      60,

@@ -23,7 +23,7 @@ func (s *Service) Console(ctx context.Context, proj, name string, post api.Insta
 	if post.Type != "" && post.Type != "console" {
 		return op.Spec{}, errs.Newf(errs.Invalid, "console type %q: containers have only the type console", post.Type)
 	}
-	if s.status(v.key()) != api.StatusRunning {
+	if !runs(s.status(v.key())) {
 		return op.Spec{}, errs.Newf(errs.Invalid, "the instance is not running: start it first")
 	}
 	ses := session.New(true, op.CallerOf(ctx))

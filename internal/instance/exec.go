@@ -65,7 +65,7 @@ func (s *Service) checkExec(v view, post api.InstanceExecPost) error {
 	switch code := s.status(v.key()); {
 	case code == api.StatusFrozen:
 		return errs.Newf(errs.Invalid, "the instance is frozen: unfreeze it first")
-	case code != api.StatusRunning:
+	case !runs(code):
 		return errs.Newf(errs.Invalid, "the instance is not running: start it first")
 	case len(post.Command) == 0 || post.Command[0] == "":
 		return errs.Newf(errs.Invalid, "the command is empty")

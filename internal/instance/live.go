@@ -22,6 +22,10 @@ type running struct {
 	key    string
 	m      machine.Machine
 	frozen atomic.Bool
+	// ready is set once the guest has said that it is.
+	ready atomic.Bool
+	// readying is held while that is noted.
+	readying sync.Mutex
 	// gone is closed when the end of the machine has been dealt with; err then says what went wrong with that.
 	gone chan struct{}
 	err  error

@@ -19,14 +19,16 @@ type setting struct {
 	root           storage.Mounted
 	runDir, logDir string
 	idmap          []machine.IDRange
-	limits         machine.Limits
+	// socket is the folder of the socket to the server; "" if the instance is to have none.
+	socket string
+	limits machine.Limits
 }
 
 // plan says all that the driver must know to start the machine of v. It is pure.
 func plan(v view, at setting, grants []device.Grant) machine.Plan {
 	p := machine.Plan{
 		ID: v.ID(), Name: v.Name, RunDir: at.runDir, LogDir: at.logDir,
-		Root: at.root.Root, RootShifted: at.root.Shifted, IDMap: at.idmap,
+		Socket: at.socket, Root: at.root.Root, RootShifted: at.root.Shifted, IDMap: at.idmap,
 		Env: config.Environment(v.config), Limits: at.limits, Nesting: Keys.Bool(v.config, "security.nesting"),
 		Rlimits: config.Rlimits(v.config), Sysctls: config.Sysctls(v.config), Syscalls: config.Syscalls(v.config), Raw: v.config["raw.lxc"],
 	}

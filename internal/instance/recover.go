@@ -17,6 +17,7 @@ import (
 	"lxd/internal/instance/config"
 	"lxd/internal/machine"
 	"lxd/internal/op"
+	"lxd/internal/schema"
 	"lxd/internal/store"
 )
 
@@ -260,9 +261,13 @@ func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 		}
 	}
 	if !r.over() {
+		r.ready.Store(schema.IsTrue(v.Config["volatile.last_state.ready"]))
 		s.startAgain(ctx, v, m)
 	}
 	s.watch(r)
+	if !r.over() {
+		s.openSocketAgain(v)
+	}
 	return nil
 }
 

@@ -62,6 +62,25 @@ type Images interface {
 	Used(tx store.Tx, project, fingerprint string, at time.Time) error
 }
 
+// Socket is where an instance finds the server.
+type Socket struct {
+	Project, Name string
+	// Dir is a folder for it, to be mounted in the instance. Owner is the host's id of the instance's root.
+	Dir   string
+	Owner int
+}
+
+// Guests serves instances with what they may ask of the server.
+type Guests interface {
+	// Open makes the folder of a socket and listens there, for an instance that is about to run, or one that a restarted daemon finds
+	// running: then it replaces the socket in the folder that is there. On failure nothing is left.
+	Open(at Socket) error
+	// Close ends that and removes the folder; a missing one is no error.
+	Close(dir string) error
+	// Changed is told of an instance whose configuration or devices may have changed.
+	Changed(ctx context.Context, project, name string)
+}
+
 // Starter runs operations.
 type Starter interface {
 	Start(ctx context.Context, s op.Spec) (*op.Operation, error)
@@ -92,6 +111,8 @@ type Deps struct {
 	Images  Images
 	// Networks may be nil.
 	Networks Networks
+	// Guests may be nil: instances have no socket then.
+	Guests Guests
 	// Kinds are the kinds of devices, those without Subtype before those with.
 	Kinds []device.Kind
 	Host  Host

@@ -78,7 +78,7 @@ func (s *Service) release(ctx context.Context, v view) error {
 	}
 	group.Go(func() { failures[len(as.devices)] = s.unmountRoot(ctx, v) })
 	group.Wait()
-	return errors.Join(failures...)
+	return errors.Join(append(failures, s.closeSocket(v))...)
 }
 
 // attached is the view with the devices as they were attached.
@@ -135,9 +135,9 @@ var endEvents = map[ending]string{
 
 // markStopped writes down that the instance does not run.
 func (s *Service) markStopped(ctx context.Context, v view, why ending) error {
-	volatile := map[string]string{"volatile.last_state.power": powerOff}
+	volatile := map[string]string{"volatile.last_state.ready": "false", "volatile.last_state.power": powerOff}
 	if why == hostDown {
-		volatile = map[string]string{}
+		delete(volatile, "volatile.last_state.power")
 	}
 	if v.Run != nil {
 		for k := range v.Run.Volatile {

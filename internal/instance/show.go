@@ -72,6 +72,8 @@ func (s *Service) status(key string) api.StatusCode {
 		return api.StatusStopped
 	case r.frozen.Load():
 		return api.StatusFrozen
+	case r.ready.Load():
+		return api.StatusReady
 	}
 	return api.StatusRunning
 }

@@ -163,11 +163,16 @@ func (l *launch) run(ctx context.Context) (err error) {
 	if err := l.s.loadModules(ctx, l.v.config); err != nil {
 		return err
 	}
+	if at.socket, err = l.s.openSocket(l.v); err != nil {
+		return err
+	}
 	p := plan(l.v, at, l.grants)
 	if len(p.NICs) > 0 {
 		p.Connect = l.connect
 	}
-	l.m, err = l.s.d.Machine.Start(ctx, p)
+	if l.m, err = l.s.d.Machine.Start(ctx, p); err != nil {
+		err = errors.Join(err, l.s.closeSocket(l.v))
+	}
 	return err
 }
 
@@ -187,7 +192,7 @@ func (l *launch) connect(ctx context.Context, netns *os.File) error {
 func (l *launch) serve(ctx context.Context) error { return startAll(ctx, l.devices, l.m) }
 
 func (l *launch) kill(ctx context.Context) error {
-	return errors.Join(l.m.Kill(ctx), l.s.d.Machine.Reap(ctx, l.v.ID(), l.s.runDir(l.v.Record)))
+	return errors.Join(l.m.Kill(ctx), l.s.closeSocket(l.v), l.s.d.Machine.Reap(ctx, l.v.ID(), l.s.runDir(l.v.Record)))
 }
 
 // remember writes down what a restarted daemon needs, and from then on watches the machine.
@@ -195,7 +200,7 @@ func (l *launch) remember(ctx context.Context) error {
 	r := &running{key: l.v.key(), m: l.m, limits: l.limits, gone: make(chan struct{})}
 	stamp := now()
 	volatile := maps.Clone(l.volatile)
-	volatile["volatile.last_state.power"] = powerOn
+	volatile["volatile.last_state.power"], volatile["volatile.last_state.ready"] = powerOn, "false"
 	idmap := idmapText(l.s.idmap(l.v))
 	volatile["volatile.idmap.current"], volatile["volatile.idmap.next"], volatile["volatile.last_state.idmap"] = idmap, idmap, noMap
 	err := l.s.d.Store.Update(ctx, func(tx store.Tx) error {

@@ -1,12 +1,15 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,11 +223,11 @@ func (s *Service) concerned(action, key string) bool {
 	code := s.status(key)
 	switch action {
 	case "start":
-		return code != api.StatusRunning
+		return !runs(code)
 	case "unfreeze":
 		return code == api.StatusFrozen
 	case "freeze":
-		return code == api.StatusRunning
+		return runs(code)
 	}
 	return code != api.StatusStopped
 }
@@ -258,4 +261,122 @@ func (s *Service) Meters() (out []Metered) {
 		}
 	}
 	return out
+}
+
+// runs tells of an instance that runs and is not frozen.
+func runs(code api.StatusCode) bool { return code == api.StatusRunning || code == api.StatusReady }
+
+// Guest is an instance as it may see itself.
+type Guest struct {
+	Project, Name, Location string
+	Type                    api.InstanceType
+	Ready                   bool
+	// Config and Devices have what its profiles add to them; NICs have their addresses.
+	Config  map[string]string
+	Devices Devices
+}
+
+// Guest is what a running instance may see of itself. It fails with Forbidden if it may not see anything.
+func (s *Service) Guest(ctx context.Context, proj, name string) (Guest, error) {
+	v, err := s.view(ctx, proj, name)
+	if err != nil {
+		return Guest{}, err
+	}
+	if !Keys.Bool(v.config, "security.devlxd") {
+		return Guest{}, errs.Newf(errs.Forbidden, "security.devlxd is off for this instance")
+	}
+	g := Guest{Project: proj, Name: name, Location: cmp.Or(v.Location, "none"), Type: v.Type, Config: v.config, Devices: Devices{}}
+	for dev, cfg := range v.devices {
+		if addr := v.config["volatile."+dev+".hwaddr"]; cfg["type"] == "nic" && cfg["hwaddr"] == "" && addr != "" {
+			cfg = merged(cfg, map[string]string{"hwaddr": addr})
+		}
+		g.Devices[dev] = cfg
+	}
+	if r := s.live.get(v.key()); r != nil {
+		g.Ready = r.ready.Load()
+	}
+	return g, nil
+}
+
+// Namespace opens a namespace of a running instance, named as in /proc/PID/ns. It fails with Unavailable if the instance does not run.
+func (s *Service) Namespace(proj, name, kind string) (*os.File, error) {
+	if r := s.live.get(Key(proj, name)); r != nil && !r.over() {
+		if m, ok := r.m.(machine.Namespacer); ok {
+			ns, err := m.Namespace(kind)
+			if errs.Is(err, errs.NotFound) {
+				err = errs.As(errs.Unavailable, err)
+			}
+			return ns, err
+		}
+	}
+	return nil, errs.Newf(errs.Unavailable, "the instance does not run")
+}
+
+// SetReady notes whether a running instance says of itself that it is ready.
+func (s *Service) SetReady(ctx context.Context, proj, name string, ready bool) error {
+	r := s.live.get(Key(proj, name))
+	if r == nil || r.over() {
+		return errs.Newf(errs.Unavailable, "the instance does not run")
+	}
+	r.readying.Lock()
+	defer r.readying.Unlock()
+	if r.ready.Load() == ready {
+		return nil
+	}
+	err := s.d.Store.Update(ctx, func(tx store.Tx) error {
+		rec, err := Collection.Get(tx, r.key)
+		if err != nil {
+			return err
+		}
+		if ready {
+			tx.Announce(change(ctx, api.LifecycleInstanceReady, rec))
+		}
+		return Collection.Modify(tx, r.key, func(rec *Record) error {
+			rec.setVolatile(map[string]string{"volatile.last_state.ready": strconv.FormatBool(ready)})
+			return nil
+		})
+	})
+	if err == nil {
+		r.ready.Store(ready)
+	}
+	return err
+}
+
+// socket is where an instance finds the server.
+func (s *Service) socket(v view) Socket {
+	at := Socket{Project: v.Project, Name: v.Name, Dir: filepath.Join(s.runDir(v.Record), "devlxd")}
+	if host, ok := owners(s.idmap(v)).Host(0); ok {
+		at.Owner = int(host)
+	}
+	return at
+}
+
+// openSocket makes the socket of an instance that is about to run, and returns its folder; "" if it is to have none.
+func (s *Service) openSocket(v view) (string, error) {
+	if s.d.Guests == nil || !Keys.Bool(v.config, "security.devlxd") {
+		return "", nil
+	}
+	at := s.socket(v)
+	if err := s.d.Guests.Open(at); err != nil {
+		return "", fmt.Errorf("make the instance's socket: %w", err)
+	}
+	return at.Dir, nil
+}
+
+// openSocketAgain listens for an instance that was started by an earlier daemon with a socket.
+func (s *Service) openSocketAgain(v view) {
+	at := s.socket(v)
+	if _, err := os.Stat(at.Dir); s.d.Guests == nil || err != nil {
+		return
+	}
+	if err := s.d.Guests.Open(at); err != nil {
+		slog.Error("A running instance cannot reach the server through /dev/lxd until it is restarted", "instance", v.key(), "err", err)
+	}
+}
+
+func (s *Service) closeSocket(v view) error {
+	if s.d.Guests == nil {
+		return nil
+	}
+	return s.d.Guests.Close(s.socket(v).Dir)
 }

@@ -102,7 +102,11 @@ func (s *Service) update(ctx context.Context, key string, put api.InstancePut) e
 
 // catchUp gives a running machine what its configuration asks for now.
 func (s *Service) catchUp(ctx context.Context, key string) error {
-	return errors.Join(s.tune(ctx, key), s.replug(ctx, key))
+	err := errors.Join(s.tune(ctx, key), s.replug(ctx, key))
+	if proj, name, _ := strings.Cut(key, "/"); s.d.Guests != nil && s.live.get(key) != nil {
+		s.d.Guests.Changed(ctx, proj, name)
+	}
+	return err
 }
 
 // checkUpdate refuses what an instance cannot become, and fills in what the server adds.

@@ -47,6 +47,8 @@ type Plan struct {
 	// NICs are the network interfaces that Connect makes.
 	NICs  []NIC
 	Nodes []Node
+	// Socket is the folder to show at /dev/lxd; "" is none.
+	Socket string `json:",omitempty"`
 	// Raw is "raw.lxc": lines appended after validation.
 	Raw string
 	// Connect makes the NICs; nil when there are none. The driver calls it once, when the machine's network namespace exists and

@@ -54,7 +54,7 @@ func realDaemon(env *testscript.Env, prepare func(t testing.TB, d *harness.Daemo
 		return err
 	}
 	for k, v := range map[string]string{
-		"LXD_DIR": d.Dir, "LXD_CONF": filepath.Join(filepath.Dir(d.Dir), "conf"), "HOME": env.WorkDir, "NETNS": d.Netns,
+		"LXD_DIR": d.Dir, "LXD_CONF": filepath.Join(filepath.Dir(d.Dir), "conf"), "HOME": env.WorkDir, "NETNS": d.Netns, "GUEST": harness.GuestTool(t),
 		"PATH": bin + string(os.PathListSeparator) + env.Getenv("PATH"),
 	} {
 		env.Setenv(k, v)

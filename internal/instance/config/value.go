@@ -11,14 +11,6 @@ import (
 // seconds is a whole number of seconds that is not negative.
 var seconds = schema.Between(0, 1<<31-1)
 
-// onlyOff accepts a value that asks for nothing.
-func onlyOff(v string) error {
-	if schema.IsFalse(v) {
-		return nil
-	}
-	return schema.ErrLater
-}
-
 // checkAllowance accepts "50%" and "25ms/100ms".
 func checkAllowance(v string) error {
 	_, err := parseAllowance(v)

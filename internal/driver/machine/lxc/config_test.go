@@ -71,6 +71,7 @@ func configured() machine.Plan {
 	p := small()
 	p.Limits = machine.Limits{MemoryBytes: 1 << 30, MemorySoft: true, Swap: true, Swappiness: 65, DiskWeight: 250,
 		Hugepages: machine.Hugepages{MB2: 4 << 20, GB1: 1 << 30}}
+	p.Socket = "/lxd/run/default_c1/devlxd"
 	p.Rlimits = map[string]string{"nofile": "1000:2000", "core": "unlimited"}
 	p.Sysctls = map[string]string{"net.ipv4.ip_forward": "1", "kernel.msgmax": "65536"}
 	return p

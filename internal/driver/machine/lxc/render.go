@@ -116,6 +116,9 @@ func (c *config) mounts(p machine.Plan, h Host) {
 			Source: filepath.Join(h.LXCFS, "sys/devices/system/cpu"), Target: "sys/devices/system/cpu", Options: []string{"rbind", "optional"},
 		})
 	}
+	if p.Socket != "" {
+		c.mount(machine.Mount{Source: p.Socket, Target: "dev/lxd", Options: []string{"bind", "ro", "create=dir"}})
+	}
 }
 
 func (c *config) mount(m machine.Mount) {

@@ -1,0 +1,42 @@
+package harness
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// guestTool builds the program of test/guest once.
+var guestTool = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "lxd-guest-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "guest")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "lxd/test/guest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		err = &buildError{string(out), err}
+	}
+	return path, err
+})
+
+type buildError struct {
+	out string
+	err error
+}
+
+func (e *buildError) Error() string { return e.err.Error() + ": " + e.out }
+
+// GuestTool is the program, without needs of its own, that asks the server from inside an instance.
+func GuestTool(t testing.TB) string {
+	t.Helper()
+	path, err := guestTool()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
