@@ -59,13 +59,5 @@ func keys(conn *websocket.Conn, r io.Reader) (detached bool) {
 
 // ConsoleLog is what the console of instance name has shown. The caller closes it.
 func (c *Client) ConsoleLog(ctx context.Context, name string) (io.ReadCloser, error) {
-	answer, err := c.Open(ctx, Request{Method: http.MethodGet, Path: Path("instances", name, "console")})
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		defer answer.Body.Close()
-		return nil, refusal(answer)
-	}
-	return answer.Body, nil
+	return c.Download(ctx, Path("instances", name, "console"))
 }

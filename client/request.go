@@ -193,3 +193,16 @@ func Base(u string) string {
 	}
 	return u
 }
+
+// Download opens what path has, which is no object of the API but a file. The caller closes it.
+func (c *Client) Download(ctx context.Context, path string) (io.ReadCloser, error) {
+	answer, err := c.Open(ctx, Request{Method: http.MethodGet, Path: path})
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		defer answer.Body.Close()
+		return nil, refusal(answer)
+	}
+	return answer.Body, nil
+}

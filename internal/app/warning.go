@@ -8,5 +8,6 @@ func (a *App) tendWarnings(ctx context.Context) error {
 	a.onClose("warnings", func(context.Context) error { cancel(); return nil })
 	go a.domain.warnings.Tend(ctx, a.ops)
 	go a.domain.networks.Tend(ctx)
+	go a.domain.acls.Follow(ctx, a.domain.networks.Logged)
 	return nil
 }

@@ -124,6 +124,21 @@ func fixturePlaces(out map[string]answer) {
 	out["GET /1.0/storage-pools/default/volumes/container/c1"] = answer{metadata: volume}
 	out["GET /1.0/networks"] = answer{metadata: []api.Network{network, host, {Name: "lo", Type: "loopback"}}, names: []string{"/1.0/networks/lxdbr0", "/1.0/networks/lo"}}
 	out["GET /1.0/networks/lxdbr0"] = answer{metadata: network, etag: "e-net"}
+	forward := api.NetworkForward{ListenAddress: "192.0.2.1", Location: "none", Config: map[string]string{"target_address": "10.1.0.5"}, Ports: []api.NetworkForwardPort{
+		{Protocol: "tcp", ListenPort: "22", TargetAddress: "10.1.0.5"}, {Protocol: "tcp", ListenPort: "80,81", TargetAddress: "10.1.0.6", TargetPort: "8080"},
+		{Protocol: "udp", ListenPort: "53", TargetAddress: "10.1.0.6"}}}
+	out["GET /1.0/networks/lxdbr0/forwards"] = answer{metadata: []api.NetworkForward{forward}}
+	out["GET /1.0/networks/lxdbr0/forwards/192.0.2.1"] = answer{metadata: forward, etag: "e-forward"}
+	balancer := api.NetworkLoadBalancer{ListenAddress: "192.0.2.9", Backends: []api.NetworkLoadBalancerBackend{{Name: "b1", TargetAddress: "10.1.0.5"}},
+		Ports: []api.NetworkLoadBalancerPort{{Protocol: "tcp", ListenPort: "80", TargetBackend: []string{"b1"}}}}
+	out["GET /1.0/networks/lxdbr0/load-balancers"] = answer{metadata: []api.NetworkLoadBalancer{balancer}}
+	out["GET /1.0/networks/lxdbr0/load-balancers/192.0.2.9"] = answer{metadata: balancer, etag: "e-balancer"}
+	acl := api.NetworkACL{Name: "web", Description: "of the web", Ingress: []api.NetworkACLRule{{Action: "allow", State: "enabled", Protocol: "tcp"}, {Action: "allow", State: "logged"}},
+		UsedBy: []string{"/1.0/networks/lxdbr0"}}
+	out["GET /1.0/network-acls"] = answer{metadata: []api.NetworkACL{acl}}
+	out["GET /1.0/network-acls/web"] = answer{metadata: acl, etag: "e-acl"}
+	out["GET /1.0/network-allocations"] = answer{metadata: []api.NetworkAllocations{{Address: "10.1.0.1/24", UsedBy: "/1.0/networks/lxdbr0", Type: "network", NAT: true},
+		{Address: "10.1.0.5/32", UsedBy: "/1.0/instances/c1", Type: "instance", Hwaddr: "00:16:3e:01:02:03"}}}
 	out["GET /1.0/networks/eth7"] = answer{metadata: host}
 	out["GET /1.0/networks/lxdbr0/leases"] = answer{metadata: []api.NetworkLease{{Hostname: "c1", Hwaddr: "00:16:3e:01:02:03", Address: "10.1.0.5", Type: "dynamic"}}}
 	out["GET /1.0/networks/lxdbr0/state"] = answer{metadata: api.NetworkState{Hwaddr: "00:16:3e:00:00:01", Mtu: 1500, State: "up", Type: "broadcast",

@@ -136,3 +136,9 @@ type Trouble struct {
 
 // Reporter is a Driver that finds problems by itself; it tells one listener.
 type Reporter interface{ Report(to func(Trouble)) }
+
+// Logger is a Driver whose host logs packets, as n.Policy says.
+type Logger interface {
+	// Logged calls to for each logged packet until ctx ends, with a label "ACL-DIRECTION-RULE ACTION" and the packet's beginning.
+	Logged(ctx context.Context, to func(label string, packet []byte)) error
+}

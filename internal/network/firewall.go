@@ -16,6 +16,8 @@ type Firewall interface {
 	Unguard(ctx context.Context, network string) error
 	// Obstacles tells which rules of other programs keep packets of a network from passing, and the command that ends that.
 	Obstacles(ctx context.Context, g Guard) ([]string, error)
+	// Logged calls to for each packet that a rule of a policy logs, until ctx ends, with a label "ACL-DIRECTION-RULE ACTION".
+	Logged(ctx context.Context, to func(label string, packet []byte)) error
 	// Filter makes the rules of one port those of f, in one step.
 	Filter(ctx context.Context, f Filter) error
 	// Unfilter removes the rules of the port of that host side; missing ones are no error.

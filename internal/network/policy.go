@@ -115,3 +115,14 @@ func (s *Service) wanted(ctx context.Context, proj, name string, instead *acl.Re
 		return err
 	})
 }
+
+// Logged calls to for each packet that the ACLs of networks log, until ctx ends or listening fails.
+func (s *Service) Logged(ctx context.Context, to func(label string, packet []byte)) error {
+	for _, d := range s.d.Drivers {
+		if l, ok := d.(Logger); ok {
+			return l.Logged(ctx, to) // all networks are behind one firewall
+		}
+	}
+	<-ctx.Done()
+	return nil
+}

@@ -35,7 +35,7 @@ func Command(a *command.App) *cobra.Command {
 	}
 	edit := k.Edit()
 	return command.Branch("network", "Manage and attach instances to networks",
-		networkAttach(a), networkAttachProfile(a), networkCreate(k), k.Delete("Delete networks", "Network %s deleted"),
+		aclCommand(a), allocationList(a), balancerCommand(a), forwardCommand(a), networkAttach(a), networkAttachProfile(a), networkCreate(k), k.Delete("Delete networks", "Network %s deleted"),
 		networkDetach(a), networkDetachProfile(a), edit, k.Get(), networkInfo(a), networkList(k), networkLeases(a),
 		k.Rename("Rename networks", "Network %s renamed to %s"), k.Set(), k.Show(), k.Unset())
 }
@@ -114,6 +114,7 @@ func networkInfo(a *command.App) *cobra.Command {
 				return err
 			}
 			printNetwork(a, name, s)
+			printWarnings(a, server, name)
 			return nil
 		}})
 	cmd.Flags().StringVar(&target, "target", "", "Cluster member name``")
@@ -144,6 +145,21 @@ func printNetwork(a *command.App, name string, s api.NetworkState) {
 	}
 	if s.OVN != nil {
 		a.Printf("\nOVN:\n  Chassis: %s\n", s.OVN.Chassis)
+	}
+}
+
+// printWarnings prints what is known to be wrong with a network. Who may not read warnings, or has a server without them, sees none.
+func printWarnings(a *command.App, server *client.Client, name string) {
+	var all []api.Warning
+	if _, err := server.Get(a.Ctx, command.Recursive("/1.0/warnings"), &all); err != nil {
+		return
+	}
+	head := "\nWarnings:\n"
+	for _, w := range all {
+		if w.EntityURL == client.Path("networks", name) && w.Status != api.WarningStatusResolved {
+			a.Printf("%s  %s: %s\n", head, w.Type, w.LastMessage)
+			head = ""
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package networking
 
 import (
+	"bytes"
 	"context"
 	"iter"
+	"net/http"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -19,6 +21,7 @@ func ACLs(svc *acl.Service) []rest.Route {
 		rest.List("GET /1.0/network-acls", view, h.list),
 		rest.Create("POST /1.0/network-acls", auth.Can("project", "can_create_network_acls"), h.create),
 		rest.Get("GET "+one, view, h.get),
+		rest.Raw("GET "+one+"/log", view, h.log),
 		rest.Create("POST "+one, edit, h.rename),
 		rest.Sync("DELETE "+one, auth.Can("network_acl", "can_delete"), h.remove),
 	}, rest.Edit(one, edit, rest.Editor[api.NetworkACLPut]{Load: h.load, Save: h.save})...)
@@ -41,6 +44,16 @@ func (h acls) get(ctx context.Context, c *rest.Call) (api.NetworkACL, any, error
 
 func (h acls) rename(ctx context.Context, c *rest.Call, in api.NetworkACLPost) (string, error) {
 	return acl.URL(in.Name), h.svc.Rename(ctx, c.Project, c.PathValue("name"), in.Name)
+}
+
+func (h acls) log(w http.ResponseWriter, c *rest.Call) error {
+	var log bytes.Buffer // bounded by what the log keeps
+	if err := h.svc.Log(c.Context(), c.Project, c.PathValue("name"), &log); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, err := w.Write(log.Bytes())
+	return err
 }
 
 func (h acls) load(ctx context.Context, c *rest.Call) (api.NetworkACLPut, any, error) {

@@ -20,6 +20,8 @@ type Networks interface {
 type Deps struct {
 	Store    store.Store
 	Networks Networks
+	// LogDir holds the logs of what rules log.
+	LogDir string
 }
 
 // Service is the use cases of ACLs.
@@ -117,7 +119,7 @@ func (s *Service) Rename(ctx context.Context, proj, from, to string) error {
 	if err := CheckName(to); err != nil {
 		return err
 	}
-	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+	err := s.d.Store.Update(ctx, func(tx store.Tx) error {
 		r, err := lookup(tx, proj, from)
 		if err != nil {
 			return err
@@ -134,11 +136,15 @@ func (s *Service) Rename(ctx context.Context, proj, from, to string) error {
 		tx.Announce(c)
 		return invalid(Collection.Insert(tx, r))
 	})
+	if err != nil {
+		return err
+	}
+	return s.moveLogs(from, to)
 }
 
 // Delete removes an ACL; it must not be in use.
 func (s *Service) Delete(ctx context.Context, proj, name string) error {
-	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+	err := s.d.Store.Update(ctx, func(tx store.Tx) error {
 		r, err := lookup(tx, proj, name)
 		if err != nil {
 			return err
@@ -146,6 +152,10 @@ func (s *Service) Delete(ctx context.Context, proj, name string) error {
 		tx.Announce(r.Change(api.LifecycleNetworkACLDeleted))
 		return Collection.Delete(tx, Key(r.Project, r.Name))
 	})
+	if err != nil {
+		return err
+	}
+	return s.moveLogs(name, "")
 }
 
 func (s *Service) find(ctx context.Context, proj, name string) (r Record, err error) {

@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
+	"lxd/internal/host/nflog"
 	"lxd/internal/network"
 	"lxd/internal/network/acl"
 )
@@ -157,6 +159,11 @@ func logTerm(label string, group uint16) term {
 	return term{text: fmt.Sprintf("log prefix %q group %d", label, group), exprs: []expr.Any{
 		&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_PREFIX, Group: group, Data: []byte(label)},
 	}}
+}
+
+// Logged implements network.Firewall.
+func (f *Firewall) Logged(ctx context.Context, to func(label string, packet []byte)) error {
+	return nflog.Listen(ctx, f.LogGroup(), func() {}, to)
 }
 
 // LogGroup is the netfilter log group that the logged packets of the daemon go to; daemons side by side have different ones.

@@ -85,6 +85,11 @@ func (d *Driver) Guard(ctx context.Context, n network.Net) error {
 	return d.o.Firewall.Guard(ctx, d.guard(n))
 }
 
+// Logged implements network.Logger.
+func (d *Driver) Logged(ctx context.Context, to func(label string, packet []byte)) error {
+	return d.o.Firewall.Logged(ctx, to)
+}
+
 // Name implements network.Driver.
 func (d *Driver) Name() string { return "bridge" }
 
