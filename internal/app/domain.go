@@ -21,10 +21,12 @@ import (
 	"lxd/internal/machine"
 	"lxd/internal/network"
 	"lxd/internal/network/acl"
+	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/server"
 	"lxd/internal/storage"
+	"lxd/internal/storage/custom"
 	"lxd/internal/trust"
 	"lxd/internal/warning"
 )
@@ -40,6 +42,7 @@ type domain struct {
 	networks  *network.Service
 	acls      *acl.Service
 	pools     *storage.Service
+	volumes   *custom.Service
 	images    *image.Service
 	instances *instance.Service
 }
@@ -68,6 +71,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
 	a.guests = devlxd.New(devlxd.Deps{Images: d.images, Drivers: d.pools.Supported()})
 	a.onClose("sockets of instances", a.guests.Shutdown)
+	d.volumes = a.openVolumes(ctx, d.pools)
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks,
 		Kinds: []device.Kind{disk.Kind(), nic.Bridged(d.networks, a.dir.path), proxy.Kind(d.backends.Relays, d.backends.NAT)}, Host: host, Announce: a.hub.Announce,
@@ -88,8 +92,10 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 func (a *App) bringUp(ctx context.Context) error {
 	d := a.domain
 	a.onClose("operations", func(ctx context.Context) error { a.ops.Close(ctx); return nil })
-	for kind, recover := range d.instances.Recoverers() {
-		a.ops.Register(kind, recover)
+	for _, recoverers := range []map[string]op.Recoverer{d.instances.Recoverers(), d.volumes.Recoverers()} {
+		for kind, recover := range recoverers {
+			a.ops.Register(kind, recover)
+		}
 	}
 	for _, step := range []struct {
 		what string
@@ -98,7 +104,8 @@ func (a *App) bringUp(ctx context.Context) error {
 		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }},
 		{"storage pools", d.pools.Start}, {"networks", d.networks.StartAll},
-		{"operations", a.recoverOps}, {"instances", d.instances.Boot}, {"image updates", a.tendImages}, {"warnings", a.tendWarnings},
+		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"instances", d.instances.Boot},
+		{"image updates", a.tendImages}, {"warnings", a.tendWarnings},
 	} {
 		if err := step.fn(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

@@ -22,9 +22,6 @@ func StoragePools(svc *storage.Service) []rest.Route {
 		rest.Get("GET "+one, auth.Authenticated, h.get),
 		rest.Sync("DELETE "+one, auth.Can("storage_pool", "can_delete"), h.remove),
 		rest.Get("GET "+one+"/resources", auth.Can("server", "can_view_resources"), h.resources),
-		rest.List("GET "+one+"/volumes", auth.Can("storage_volume", "can_view"), h.volumes),
-		rest.List("GET "+one+"/volumes/{type}", auth.Can("storage_volume", "can_view"), h.volumes),
-		rest.Get("GET "+one+"/volumes/{type}/{volumeName}", auth.Can("storage_volume", "can_view"), h.volume),
 	}, rest.Edit(one, auth.Can("storage_pool", "can_edit"), edit)...)
 }
 
@@ -71,15 +68,4 @@ func (h storagePools) remove(ctx context.Context, c *rest.Call, _ rest.None) (re
 func (h storagePools) resources(ctx context.Context, c *rest.Call) (api.ResourcesStoragePool, any, error) {
 	r, err := h.svc.Resources(ctx, c.PathValue("poolName"))
 	return r, nil, err
-}
-
-func (h storagePools) volumes(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.StorageVolume], error] {
-	all, err := h.svc.ListVolumes(ctx, storage.Query{Pool: c.PathValue("poolName"), Project: c.Project, Type: storage.VolumeType(c.PathValue("type")), All: c.AllProjects})
-	return items(all, err, func(v api.StorageVolume) string {
-		return project.URL(v.Project, "storage-pools", v.Pool, "volumes", v.Type, v.Name)
-	})
-}
-
-func (h storagePools) volume(ctx context.Context, c *rest.Call) (api.StorageVolume, any, error) {
-	return h.svc.GetVolume(ctx, c.PathValue("poolName"), c.Project, storage.VolumeType(c.PathValue("type")), c.PathValue("volumeName"))
 }

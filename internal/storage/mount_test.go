@@ -62,7 +62,8 @@ func TestCustomVolumesAreMountedByUsers(t *testing.T) {
 			t.Errorf("%d unmounts after %s, want %d", d.unmounts, user, want)
 		}
 	}
-	one, two := mount("default", "v", "a"), mount("shared", "v", "b") // a project without volumes of its own sees those of the default one
+	wants(t, w.svc.Resize(t.Context(), "tank", vol, 1), errs.Unsupported, "quotas") // such a pool it is
+	one, two := mount("default", "v", "a"), mount("shared", "v", "b")               // a project without volumes of its own sees those of the default one
 	if one != two || one.Shifted || mount("default", "v", "a") != one {
 		t.Errorf("%+v and %+v", one, two)
 	}
@@ -72,16 +73,26 @@ func TestCustomVolumesAreMountedByUsers(t *testing.T) {
 	if !mount("default", "raw", "d").Shifted {
 		t.Error("the owners of an unmapped volume are to be mapped")
 	}
+	unmounts := func(name, user string, want int) { t.Helper(); unmount(name, user, d.unmounts+want) }
 	busy := func(fn func(context.Context) error) error { return w.svc.Quiet(t.Context(), "tank", vol, fn) }
 	wants(t, busy(func(context.Context) error { t.Error("called"); return nil }), errs.Invalid, "in use by a, b")
-	unmount("v", "a", 0)
-	unmount("v", "a", 0)
-	unmount("v", "b", 1)
-	unmount("v", "b", 2) // as after a crash: the driver finds nothing to do
-	unmount("v/s0", "c", 3)
-	unmount("gone", "c", 3)
+	unmounts("v", "a", 0)
+	unmounts("v", "a", 0)
+	unmounts("v", "b", 1)
+	unmounts("v", "b", 1) // as after a crash: the driver finds nothing to do
+	wants(t, busy(func(context.Context) error { t.Error("called"); return nil }), errs.Invalid, "in use by c")
+	unmounts("v/s0", "c", 1)
+	unmounts("gone", "c", 0)
 	ran := false
-	must(t, busy(func(context.Context) error { ran = true; return nil }))
+	must(t, busy(func(ctx context.Context) error {
+		ran = true
+		for _, name := range []string{"v", "v/s0"} {
+			_, err := w.svc.MountCustom(ctx, "default", "tank", name, "late")
+			wants(t, err, errs.Conflict, "being changed")
+		}
+		wants(t, busy(func(context.Context) error { return nil }), errs.Conflict, "being changed")
+		return nil
+	}))
 	if !ran {
 		t.Error("not called")
 	}

@@ -294,5 +294,8 @@ func (p *pool) Usage(context.Context) (used, total uint64, err error) {
 	return uint64(len(p.all)), 1000, nil
 }
 
+// Resize takes note of nothing, as on a file system without quotas.
+func (*pool) Resize(context.Context, storage.Volume, int64) error { return nil }
+
 // Close does nothing: the volumes stay known to the driver.
 func (*pool) Close() error { return nil }
