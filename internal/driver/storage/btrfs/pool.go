@@ -34,6 +34,8 @@ type pool struct {
 	dir        string
 	namespaces *idmap.Namespaces
 	locks      tree.Locks
+	// streams are those that are being received.
+	streams tree.Locks
 	// maps says that mounts can show other owners.
 	maps bool
 	// work is what goes on in the background.
@@ -84,6 +86,9 @@ func (p *pool) sweep() error {
 		}
 		for _, e := range entries {
 			path := filepath.Join(top, e.Name())
+			if strings.HasPrefix(e.Name(), received) && destroy(path) == nil {
+				continue // at once: the same stream may be received again
+			}
 			if f == tmp {
 				if path, err = p.discard(path); err != nil {
 					return err

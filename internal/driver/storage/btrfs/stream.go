@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ import (
 	"lxd/internal/storage"
 )
 
+// received begins the names of folders that streams are received in.
+const received = "receive-"
+
 // Bounds on the first line of a stream, which says what follows.
 const (
 	format     = "lxd btrfs 1"
@@ -32,6 +36,8 @@ const (
 // header is the first line of a stream. What "btrfs send" wrote of each part follows, without anything in between.
 type header struct {
 	Format string `json:"format"`
+	// ID tells streams apart. What a part builds on is found by numbers that are the same whenever one is received: never twice at a time.
+	ID string `json:"id"`
 	// Parts are subvolumes: of each snapshot in order, and then of the volume, first its own and then those within.
 	Parts []part `json:"parts"`
 }
@@ -54,7 +60,7 @@ func (p *pool) Send(ctx context.Context, v storage.Volume, kept []string, w io.W
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(w).Encode(header{format, parts}); err != nil {
+	if err := json.NewEncoder(w).Encode(header{format, rand.Text(), parts}); err != nil {
 		return err
 	}
 	before := map[string]int{} // by path
@@ -183,6 +189,7 @@ func (p *pool) Receive(ctx context.Context, v storage.Volume, r io.Reader) error
 		return err
 	}
 	defer p.locks.Write(folder)()
+	defer p.streams.Write(h.ID)()
 	if err := free(path, v); err != nil {
 		return err
 	}
@@ -191,7 +198,11 @@ func (p *pool) Receive(ctx context.Context, v storage.Volume, r io.Reader) error
 	if err != nil {
 		return tree.Full(err)
 	}
-	defer p.drop(inbox)
+	defer func() {
+		if destroy(inbox) != nil {
+			p.scrap(inbox)
+		}
+	}()
 	if err := p.receive(ctx, inbox, in); err != nil {
 		return err
 	}
@@ -200,7 +211,7 @@ func (p *pool) Receive(ctx context.Context, v storage.Volume, r io.Reader) error
 }
 
 func (p *pool) inbox() (string, error) {
-	top, err := os.MkdirTemp(filepath.Join(p.dir, tmp), "receive-")
+	top, err := os.MkdirTemp(filepath.Join(p.dir, tmp), received)
 	if err != nil {
 		return "", err
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -154,6 +155,29 @@ func TestFullPool(t *testing.T) {
 	must(t, p.Delete(t.Context(), v))
 	_, err = p.Clone(t.Context(), image(), v)
 	must(t, err)
+}
+
+// TestOneStreamManyTimes: what is received at the same time does not get mixed up.
+func TestOneStreamManyTimes(t *testing.T) {
+	_, p, v := began(t, "300MiB")
+	must(t, p.Snapshot(t.Context(), v.At("s0")), os.WriteFile(filepath.Join(mounted(t, p, v).Root, "etc", "name"), []byte("two"), 0o600))
+	var stream bytes.Buffer
+	must(t, p.Send(t.Context(), v, []string{"s0"}, &stream))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			to := instance(fmt.Sprint("r", i))
+			if err := p.Receive(t.Context(), to, bytes.NewReader(stream.Bytes())); err != nil {
+				t.Error(err)
+				return
+			}
+			got, err := os.ReadFile(filepath.Join(mounted(t, p, to).Root, "etc", "name"))
+			if string(got) != "two" {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestHostileStream: links in a stream lead nowhere, and it brings no devices.
