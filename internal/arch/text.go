@@ -10,7 +10,7 @@ import (
 
 // runners are the folders that may start programs; everything else asks the first of them, which sets deadlines and escapes.
 // netns is for tests: it runs the test program again.
-var runners = []string{"internal/host/run", "internal/host/netns", "internal/host/idmap", "internal/cli/editor", "internal/cli/sshfs", "scripts", "test"}
+var runners = []string{"internal/host/run", "internal/host/netns", "internal/host/idmap", "internal/host/mount", "internal/cli/editor", "internal/cli/sshfs", "scripts", "test"}
 
 // NoExec keeps the starting of programs in one place.
 func NoExec(t *Tree) []string {
