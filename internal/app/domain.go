@@ -8,12 +8,8 @@ import (
 	"os"
 	"strings"
 
-	"lxd/internal/device"
 	"lxd/internal/devlxd"
 	"lxd/internal/driver/all"
-	"lxd/internal/driver/device/disk"
-	"lxd/internal/driver/device/nic"
-	"lxd/internal/driver/device/proxy"
 	"lxd/internal/host/idmap"
 	"lxd/internal/host/module"
 	"lxd/internal/image"
@@ -74,7 +70,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.volumes = a.openVolumes(ctx, d.pools)
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks,
-		Kinds: []device.Kind{disk.Kind(), nic.Bridged(d.networks, a.dir.path), proxy.Kind(d.backends.Relays, d.backends.NAT)}, Host: host, Announce: a.hub.Announce,
+		Kinds: d.kinds(a.dir.path), Host: host, Announce: a.hub.Announce,
 		Guests:     a.guests,
 		LoadModule: module.Loader{Loaded: "/sys/module"}.Load,
 		RunDir:     a.dir.join("run"), LogDir: a.dir.join("logs"),

@@ -5,9 +5,6 @@ import (
 
 	"lxd/api"
 	"lxd/internal/driver/all"
-	"lxd/internal/driver/device/disk"
-	"lxd/internal/driver/device/nic"
-	"lxd/internal/driver/device/proxy"
 	"lxd/internal/endpoint"
 	"lxd/internal/endpoint/networking"
 	"lxd/internal/host/hardware"
@@ -51,15 +48,13 @@ func (a *App) facts() server.Facts {
 // tables is the configuration keys of every entity.
 func tables(b all.Set) endpoint.Tables {
 	t := endpoint.Tables{
-		"server":             server.Table(),
-		"instance":           {"instance": instance.Keys.Keys()},
-		"project":            {"project": project.Keys.Keys()},
-		"network-forward":    {"forward-properties": forward.Keys().Keys()},
-		"network-acl":        {"acl-properties": acl.Keys().Keys()},
-		"device-disk":        {"device-conf": disk.Kind().Keys.Keys()},
-		"device-proxy":       {"device-conf": proxy.Kind(nil, nil).Keys.Keys()},
-		"device-nic-bridged": {"device-conf": nic.Bridged(nil, "").Keys.Keys()},
+		"server":          server.Table(),
+		"instance":        {"instance": instance.Keys.Keys()},
+		"project":         {"project": project.Keys.Keys()},
+		"network-forward": {"forward-properties": forward.Keys().Keys()},
+		"network-acl":     {"acl-properties": acl.Keys().Keys()},
 	}
+	deviceTables(t)
 	for _, s := range b.Storage {
 		t["storage-"+s.Name()] = map[string][]schema.Key{"pool-conf": s.Keys().Keys(), "volume-conf": s.VolumeKeys().Keys()}
 	}

@@ -71,11 +71,30 @@ type Machine interface {
 	Namespace(kind string) (*os.File, error)
 }
 
+// Noder is a Machine that devices can give nodes to and take them from while it runs, such as when hardware comes and goes. What is there
+// when the device is detached is taken away with it.
+type Noder interface {
+	// AddNode makes a device node; it replaces an earlier one at the same path.
+	AddNode(ctx context.Context, n Node) error
+	// RemoveNode undoes AddNode. One that is not there is no error.
+	RemoveNode(ctx context.Context, n Node) error
+}
+
+// Changer is a Device that can take on another configuration while it is attached. It is asked to only if all keys that differ are
+// declared live in its kind's table.
+type Changer interface {
+	// Change makes the attached device, which was configured as before, like this one, and returns its limits and volatile keys as Attach
+	// would. On failure it is as it was.
+	Change(ctx context.Context, before Config) (Grant, error)
+}
+
 // Grant is what a machine must be given so that the device works in it, and what must be remembered.
 type Grant struct {
 	Mounts []Mount
 	NICs   []NIC
 	Nodes  []Node
+	// Throttles limit what the machine reads and writes.
+	Throttles []Throttle
 	// Volatile keys, without the "volatile.<device>." prefix, to keep while the device is attached ("" removes).
 	Volatile map[string]string
 }
@@ -98,6 +117,13 @@ type Mount struct {
 	// Propagation is how mounts below it are shared with the host: "private" (also ""), "shared", "slave", "unbindable", or these with an
 	// "r" before them, for the mounts below as well.
 	Propagation string
+}
+
+// Throttle is the most that a machine may read and write in a second on the device that holds a file or folder; 0 is no limit.
+type Throttle struct {
+	// Path is on the host; "" is the root volume.
+	Path                                               string
+	ReadBytes, WriteBytes, ReadRequests, WriteRequests int64
 }
 
 // NIC is a network interface of the machine; the Connector that grants it makes it.

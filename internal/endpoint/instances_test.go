@@ -57,7 +57,7 @@ func newInstanceWorld(t *testing.T) *world {
 	projects := project.New(project.Deps{Store: st, Profiles: profiles})
 	host := &fake.Host{}
 	svc := instance.New(t.Context(), instance.Deps{
-		Store: st, Ops: w.ops, Machine: host.Driver(), Volumes: pools, Images: noImages{}, Kinds: []device.Kind{disk.Kind()},
+		Store: st, Ops: w.ops, Machine: host.Driver(), Volumes: pools, Images: noImages{}, Kinds: []device.Kind{disk.Kind(nil)},
 		Host:     instance.Host{Architecture: "x86_64", CPUs: []int{0, 1}, Memory: 1 << 30, IDMap: []machine.IDRange{{Host: 1000000, Size: 65536}}},
 		Announce: hub.Announce, RunDir: t.TempDir(), LogDir: t.TempDir(),
 	})

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,11 +11,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"lxd/internal/device"
 	"lxd/internal/errs"
 	"lxd/internal/instance/naming"
 	"lxd/internal/machine"
+	"lxd/internal/schema"
 	"lxd/internal/store"
 )
 
@@ -149,8 +152,14 @@ func joined(all []error) error {
 	return errs.As(errs.Invalid, errors.New(strings.Join(text, "; ")))
 }
 
-// seen is a running machine as its devices see it.
-type seen struct{ m machine.Machine }
+// seen is a running machine as one of its devices sees it.
+type seen struct {
+	m         machine.Machine
+	late      *late
+	key, name string
+}
+
+var _ device.Noder = seen{}
 
 // PID implements device.Machine.
 func (s seen) PID() int { return s.m.Handle().PID }
@@ -164,11 +173,34 @@ func (s seen) Namespace(kind string) (*os.File, error) {
 	return n.Namespace(kind)
 }
 
+// AddNode implements device.Noder.
+func (s seen) AddNode(ctx context.Context, n device.Node) error {
+	m, err := mounter(s.m)
+	if err != nil {
+		return err
+	}
+	s.late.set(s.key, s.name, n, true)
+	return m.AddNode(ctx, n)
+}
+
+// RemoveNode implements device.Noder.
+func (s seen) RemoveNode(ctx context.Context, n device.Node) error {
+	m, err := mounter(s.m)
+	if err != nil {
+		return err
+	}
+	if err := m.RemoveNode(ctx, n); err != nil {
+		return err
+	}
+	s.late.set(s.key, s.name, n, false)
+	return nil
+}
+
 // startAll starts what devices do while the machine runs. When one fails, whoever detaches them takes the others back.
-func startAll(ctx context.Context, devices []named, m machine.Machine) error {
+func (s *Service) startAll(ctx context.Context, key string, devices []named, m machine.Machine) error {
 	for _, d := range devices {
 		if c, ok := d.Device.(device.Starter); ok {
-			if err := c.Start(ctx, seen{m}); err != nil {
+			if err := c.Start(ctx, seen{m, &s.late, key, d.name}); err != nil {
 				return fmt.Errorf("device %q: %w", d.name, err)
 			}
 		}
@@ -181,9 +213,12 @@ func startAll(ctx context.Context, devices []named, m machine.Machine) error {
 func (s *Service) startAgain(ctx context.Context, v view, m machine.Machine) {
 	as := v.attached()
 	for _, name := range slices.Sorted(maps.Keys(as.devices)) {
+		if name == v.Run.Plugging {
+			continue // it is plugged anew
+		}
 		d, err := s.buildOne(ctx, as, name, device.Env{Running: true})
 		if err == nil {
-			err = startAll(ctx, []named{{name, d}}, m)
+			err = s.startAll(ctx, v.key(), []named{{name, d}}, m)
 		}
 		if err != nil {
 			slog.Warn("A device of a running instance does not work any more: remove it and add it again", "instance", v.key(), "device", name, "err", err)
@@ -191,100 +226,353 @@ func (s *Service) startAgain(ctx context.Context, v view, m machine.Machine) {
 	}
 }
 
-// replug makes the NICs of a running machine those that its configuration asks for now; one that does not run needs nothing.
+// plugging changes the devices of one running machine.
+type plugging struct {
+	s   *Service
+	v   view
+	m   machine.Machine
+	key string
+	// run is what is attached, step by step.
+	run Run
+	// touched are the volatile keys that there were.
+	touched map[string]bool
+}
+
+// replug makes the devices of a running machine those that its configuration asks for now; one that does not run needs nothing.
 func (s *Service) replug(ctx context.Context, key string) error {
 	r := s.live.get(key)
 	if r == nil || r.over() {
 		return nil
 	}
+	r.plugging.Lock()
+	defer r.plugging.Unlock()
 	v, err := s.viewByKey(ctx, key)
 	if err != nil || v.Run == nil {
 		return err
 	}
-	run := *v.Run
-	run.Devices, run.Volatile = maps.Clone(run.Devices), merged(run.Volatile, nil)
-	if run.Devices == nil {
-		run.Devices = Devices{}
+	p := &plugging{s: s, v: v, m: r.m, key: key, run: v.Run.clone(), touched: map[string]bool{}}
+	names := changedDevices(p.run, v.devices)
+	before := v.Run.Placed
+	rooted, err := p.root(ctx)
+	if err != nil || !rooted && len(names) == 0 {
+		return err
 	}
-	names := changedNICs(run.Devices, v.devices)
-	if len(names) == 0 {
-		return nil
+	err = p.all(ctx, names)
+	if err == nil && (throttled(before) || throttled(p.run.Placed)) {
+		err = throttle(ctx, r.m, v.Run.Root, p.run.Placed)
 	}
-	if _, ok := r.m.(machine.Plugger); !ok {
-		return errs.Newf(errs.Unsupported, "devices %q cannot be changed while an instance of this type runs: stop it first", names)
+	if err != nil && r.over() {
+		return nil // what it has attached goes with it, and what it wants it gets at its next start
 	}
-	set := map[string]string{}
-	var failed error
+	return err
+}
+
+// all takes devices away first, so that others may have what they leave: names, paths, addresses.
+func (p *plugging) all(ctx context.Context, names []string) error {
 	for _, name := range names {
-		if err := s.replugOne(ctx, v, &run, name, r.m); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("device %q: %w", name, err))
+		changed, err := p.change(ctx, name)
+		if err == nil && !changed && p.run.Devices[name] != nil {
+			err = p.unplug(ctx, name)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("device %q: %w", name, err), p.note(ctx, ""))
 		}
 	}
-	for k := range merged(v.Run.Volatile, run.Volatile) {
+	for _, name := range names {
+		if p.v.devices[name] == nil || p.run.Devices[name] != nil {
+			continue
+		}
+		if err := p.plug(ctx, name); err != nil {
+			return errors.Join(fmt.Errorf("device %q: %w", name, err), p.note(ctx, ""))
+		}
+	}
+	return p.note(ctx, "")
+}
+
+// change changes a device in place if that can be.
+func (p *plugging) change(ctx context.Context, name string) (bool, error) {
+	before, after := p.run.Devices[name], p.v.devices[name]
+	if before == nil || after == nil || p.run.Plugging == name || before["type"] != after["type"] || before["nictype"] != after["nictype"] {
+		return false, nil
+	}
+	k, err := p.s.kind(after)
+	if err != nil || !changesLive(k, before, after) {
+		return false, err
+	}
+	d, err := p.s.buildOne(ctx, p.v.withVolatile(p.run.Volatile), name, device.Env{Running: true})
+	if err != nil {
+		return false, err
+	}
+	c, ok := d.(device.Changer)
+	if !ok {
+		return false, nil
+	}
+	g, err := c.Change(ctx, before)
+	if err != nil {
+		return false, err
+	}
+	p.run.Devices[name] = after
+	p.place(name, Placed{p.run.Placed[name].Mounts, p.run.Placed[name].Nodes, g.Throttles})
+	p.remember(name, g)
+	return true, nil
+}
+
+// place keeps in mind what the machine has of a device.
+func (p *plugging) place(name string, at Placed) {
+	delete(p.run.Placed, name)
+	if len(at.Mounts)+len(at.Nodes)+len(at.Throttles) > 0 {
+		p.run.Placed[name] = at
+	}
+}
+
+func (p *plugging) remember(name string, g device.Grant) {
+	for k, val := range g.Volatile {
+		p.run.Volatile["volatile."+name+"."+k] = val
+	}
+}
+
+// root follows a change of the root disk, of which only limits concern the machine. Attaching it has no effects.
+func (p *plugging) root(ctx context.Context) (changed bool, err error) {
+	name := rootDevice(p.v.devices)
+	if name == "" || name != rootDevice(p.run.Devices) || maps.Equal(p.run.Devices[name], p.v.devices[name]) {
+		return false, nil
+	}
+	d, err := p.s.buildOne(ctx, p.v, name, device.Env{Running: true})
+	if err != nil {
+		return false, err
+	}
+	g, err := d.Attach(ctx)
+	if err != nil {
+		return false, err
+	}
+	p.run.Devices[name] = p.v.devices[name]
+	p.place(name, Placed{Throttles: g.Throttles})
+	return true, nil
+}
+
+// throttle gives a machine the limits of all its disks; at is where its root volume is.
+func throttle(ctx context.Context, m machine.Machine, at string, placed map[string]Placed) error {
+	var all []machine.Throttle
+	for _, p := range placed {
+		for _, t := range p.Throttles {
+			t.Path = cmp.Or(t.Path, at)
+			all = append(all, t)
+		}
+	}
+	th, ok := m.(machine.Throttler)
+	if ok {
+		return th.Throttle(ctx, all)
+	}
+	if len(all) > 0 {
+		return errs.Newf(errs.Unsupported, "limits of disks cannot be set on an instance of this type")
+	}
+	return nil
+}
+
+// throttled tells whether any device limits what a machine reads and writes.
+func throttled(placed map[string]Placed) bool {
+	for _, p := range placed {
+		if len(p.Throttles) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// changesLive tells whether two configurations differ only in keys that can change while the device is attached.
+func changesLive(k device.Kind, a, b map[string]string) bool {
+	if k.Keys == nil {
+		return false
+	}
+	for key := range merged(a, b) {
+		if info, _ := k.Keys.Lookup(key); a[key] != b[key] && info.Live == schema.LiveNo {
+			return false
+		}
+	}
+	return true
+}
+
+// note writes down what is attached, and which device is about to be: after a crash that one may be there in part.
+func (p *plugging) note(ctx context.Context, next string) error {
+	p.run.Plugging = next
+	run := p.run.clone()
+	set := map[string]string{}
+	for k := range run.Volatile {
+		p.touched[k] = true
+	}
+	for k := range p.touched {
 		set[k] = run.Volatile[k]
 	}
-	return errors.Join(failed, s.d.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
-		return Collection.Modify(tx, key, func(rec *Record) error {
+	return p.s.d.Store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+		return Collection.Modify(tx, p.key, func(rec *Record) error {
 			if rec.Run != nil {
+				run.Handle, run.Held = rec.Run.Handle, rec.Run.Held
 				rec.Run = &run
 				rec.setVolatile(set)
 			}
 			return nil
 		})
-	}))
+	})
 }
 
-// replugOne takes a NIC away and puts the one in its place that is wanted now; run is kept in step with what is there.
-func (s *Service) replugOne(ctx context.Context, v view, run *Run, name string, m machine.Machine) error {
-	before := v.withVolatile(run.Volatile)
-	if cfg, ok := run.Devices[name]; ok {
-		before.devices = Devices{name: cfg}
-		d, err := s.buildOne(ctx, before, name, device.Env{Leaving: true})
-		if err != nil {
-			return err
-		}
-		if err := d.Detach(ctx); err != nil {
-			return err
-		}
-		delete(run.Devices, name)
-		maps.DeleteFunc(run.Volatile, func(k, _ string) bool { return strings.HasPrefix(k, "volatile."+name+".") && !lasting(k) })
-	}
-	if _, wanted := v.devices[name]; !wanted {
-		return nil
-	}
-	d, err := s.buildOne(ctx, v, name, device.Env{Running: true})
+// unplug takes a device away, from the machine and then from the host.
+func (p *plugging) unplug(ctx context.Context, name string) error {
+	before := p.v.withVolatile(p.run.Volatile)
+	before.devices = Devices{name: p.run.Devices[name]}
+	d, err := p.s.buildOne(ctx, before, name, device.Env{Running: true, Leaving: true})
 	if err != nil {
 		return err
 	}
-	g, err := d.Attach(ctx)
-	if err != nil {
+	if err := p.take(ctx, name); err != nil {
 		return err
 	}
-	if c, ok := d.(device.Connector); ok {
-		if err := m.(machine.Plugger).Plug(ctx, c.Connect); err != nil {
-			return errors.Join(err, d.Detach(context.WithoutCancel(ctx)))
+	if err := d.Detach(ctx); err != nil {
+		return err
+	}
+	delete(p.run.Devices, name)
+	delete(p.run.Placed, name)
+	for k := range p.run.Volatile {
+		if strings.HasPrefix(k, "volatile."+name+".") && !lasting(k) {
+			p.touched[k] = true
+			delete(p.run.Volatile, k)
 		}
-	}
-	if err := startAll(ctx, []named{{name, d}}, m); err != nil {
-		return errors.Join(err, d.Detach(context.WithoutCancel(ctx)))
-	}
-	run.Devices[name] = v.devices[name]
-	for k, val := range g.Volatile {
-		run.Volatile["volatile."+name+"."+k] = val
 	}
 	return nil
 }
 
-// changedNICs are the names of the NICs that differ, in order.
-func changedNICs(have, want Devices) (names []string) {
-	for name := range allNames(have, want) {
-		nic := have[name]["type"] == "nic" || want[name]["type"] == "nic"
-		if nic && !maps.Equal(have[name], want[name]) {
+// take takes the mounts and nodes of a device out of the machine, the last first.
+func (p *plugging) take(ctx context.Context, name string) error {
+	at := p.run.Placed[name]
+	at.Nodes = append(slices.Clone(at.Nodes), p.s.late.take(p.key, name)...)
+	if len(at.Mounts)+len(at.Nodes) == 0 {
+		return nil
+	}
+	m, err := mounter(p.m)
+	for _, n := range slices.Backward(at.Nodes) {
+		if err == nil {
+			err = m.RemoveNode(ctx, n)
+		}
+	}
+	for _, mount := range slices.Backward(at.Mounts) {
+		if err == nil {
+			err = m.Unmount(ctx, mount)
+		}
+	}
+	return err
+}
+
+// plug attaches a device. What it has done when it fails it takes back.
+func (p *plugging) plug(ctx context.Context, name string) error {
+	v := p.v.withVolatile(p.run.Volatile)
+	d, err := p.s.buildOne(ctx, v, name, device.Env{Running: true})
+	if err != nil {
+		return err
+	}
+	p.run.Devices[name] = v.devices[name]
+	err = p.note(ctx, name)
+	if err == nil {
+		err = p.attach(ctx, name, d)
+	}
+	if err != nil {
+		return errors.Join(err, p.unplug(context.WithoutCancel(ctx), name))
+	}
+	return nil
+}
+
+func (p *plugging) attach(ctx context.Context, name string, d device.Device) error {
+	g, err := d.Attach(ctx)
+	if err != nil {
+		return err
+	}
+	p.remember(name, g)
+	p.place(name, Placed{g.Mounts, g.Nodes, g.Throttles})
+	if len(g.Mounts)+len(g.Nodes) > 0 {
+		if err := p.note(ctx, name); err != nil {
+			return err
+		}
+		if err := put(ctx, p.m, g); err != nil {
+			return err
+		}
+	}
+	if c, ok := d.(device.Connector); ok {
+		plugger, ok := p.m.(machine.Plugger)
+		if !ok {
+			return errs.Newf(errs.Unsupported, "an instance of this type cannot be given network interfaces while it runs: stop it first")
+		}
+		if err := plugger.Plug(ctx, c.Connect); err != nil {
+			return err
+		}
+	}
+	return p.s.startAll(ctx, p.key, []named{{name, d}}, p.m)
+}
+
+// put gives a running machine what a device grants it.
+func put(ctx context.Context, to machine.Machine, g device.Grant) error {
+	m, err := mounter(to)
+	for _, mount := range g.Mounts {
+		if err == nil {
+			err = m.Mount(ctx, mount)
+		}
+	}
+	for _, n := range g.Nodes {
+		if err == nil {
+			err = m.AddNode(ctx, n)
+		}
+	}
+	return err
+}
+
+func mounter(m machine.Machine) (machine.Mounter, error) {
+	p, ok := m.(machine.Mounter)
+	if !ok {
+		return nil, errs.Newf(errs.Unsupported, "an instance of this type cannot be given such devices while it runs: stop it first")
+	}
+	return p, nil
+}
+
+// changedDevices are the names of the devices that differ, in order. The root disk is changed by other means.
+func changedDevices(have Run, want Devices) (names []string) {
+	for name := range allNames(have.Devices, want) {
+		if isRoot(have.Devices[name]) || isRoot(want[name]) {
+			continue
+		}
+		if !maps.Equal(have.Devices[name], want[name]) || have.Plugging == name {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// late is the nodes that devices have added to running machines since they were attached. They are added anew by a restarted daemon, so
+// that nothing of this is written down.
+type late struct {
+	mu  sync.Mutex
+	all map[string][]device.Node
+}
+
+func (l *late) set(key, name string, n device.Node, there bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = map[string][]device.Node{}
+	}
+	at := key + "/" + name
+	l.all[at] = slices.DeleteFunc(l.all[at], func(o device.Node) bool { return o.Path == n.Path })
+	if there {
+		l.all[at] = append(l.all[at], n)
+	}
+	if len(l.all[at]) == 0 {
+		delete(l.all, at)
+	}
+}
+
+// take returns the nodes of a device and forgets them.
+func (l *late) take(key, name string) []device.Node {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer delete(l.all, key+"/"+name)
+	return l.all[key+"/"+name]
 }
 
 // merged is a copy of base with over laid over it.

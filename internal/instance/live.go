@@ -31,6 +31,9 @@ type running struct {
 	err  error
 	once sync.Once
 
+	// plugging is held while devices are changed.
+	plugging sync.Mutex
+
 	// holders is how many want the machine frozen for a moment.
 	holding sync.Mutex
 	holders int

@@ -3,9 +3,11 @@
 package instance
 
 import (
+	"maps"
 	"time"
 
 	"lxd/api"
+	"lxd/internal/device"
 	"lxd/internal/machine"
 	"lxd/internal/profile"
 	"lxd/internal/project"
@@ -55,10 +57,36 @@ type Run struct {
 	Devices Devices `json:"devices,omitempty"`
 	// Volatile is what the devices need to be detached; clients cannot change it.
 	Volatile map[string]string `json:"volatile,omitempty"`
+	// Root is where the root volume is.
+	Root string `json:"root,omitempty"`
+	// Placed is what the machine was given by each device, to be taken away with it.
+	Placed map[string]Placed `json:"placed,omitempty"`
+	// Plugging is the device that is being attached: it may be there in part.
+	Plugging string `json:"plugging,omitempty"`
 	// Held says that the machine was frozen for a moment by the server: whoever takes it up thaws it.
 	Held bool `json:"held,omitempty"`
 	// CPUs is the set of CPUs that the machine was given.
 	CPUs string `json:"cpus,omitempty"`
+}
+
+// Placed is what a device has put into a machine.
+type Placed struct {
+	Mounts []device.Mount `json:"mounts,omitempty"`
+	Nodes  []device.Node  `json:"nodes,omitempty"`
+	// Throttles are limits that go with it.
+	Throttles []device.Throttle `json:"throttles,omitempty"`
+}
+
+// clone is a copy whose maps are its own, and not nil.
+func (r Run) clone() Run {
+	r.Devices, r.Placed, r.Volatile = maps.Clone(r.Devices), maps.Clone(r.Placed), merged(r.Volatile, nil)
+	if r.Devices == nil {
+		r.Devices = Devices{}
+	}
+	if r.Placed == nil {
+		r.Placed = map[string]Placed{}
+	}
+	return r
 }
 
 // Collection is where the records live.

@@ -265,6 +265,9 @@ func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 		s.startAgain(ctx, v, m)
 	}
 	s.watch(r)
+	if err := s.replug(ctx, r.key); err != nil {
+		slog.Warn("Could not give a running instance its devices", "instance", r.key, "err", err)
+	}
 	if !r.over() {
 		s.openSocketAgain(v)
 	}

@@ -138,6 +138,7 @@ type Service struct {
 	shown fragments
 	cpus  cpu.Assigner
 	stale stale
+	late  late
 	// closing is set once the server stops: machines that end from then on are not started again.
 	closing chan struct{}
 	once    sync.Once

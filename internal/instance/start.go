@@ -188,8 +188,15 @@ func (l *launch) connect(ctx context.Context, netns *os.File) error {
 	return nil
 }
 
-// serve starts what devices do while the machine runs; detach takes it back.
-func (l *launch) serve(ctx context.Context) error { return startAll(ctx, l.devices, l.m) }
+// serve sets the limits of disks, and starts what devices do while the machine runs; detach takes it back.
+func (l *launch) serve(ctx context.Context) error {
+	if placed := l.placed(); throttled(placed) {
+		if err := throttle(ctx, l.m, l.root.Path, placed); err != nil {
+			return err
+		}
+	}
+	return l.s.startAll(ctx, l.v.key(), l.devices, l.m)
+}
 
 func (l *launch) kill(ctx context.Context) error {
 	return errors.Join(l.m.Kill(ctx), l.s.closeSocket(l.v), l.s.d.Machine.Reap(ctx, l.v.ID(), l.s.runDir(l.v.Record)))
@@ -207,7 +214,7 @@ func (l *launch) remember(ctx context.Context) error {
 		tx.Announce(change(ctx, l.action, l.v.Record))
 		err := Collection.Modify(tx, r.key, func(rec *Record) error {
 			rec.LastUsedAt, rec.Wanted = stamp, false
-			rec.Run = &Run{Handle: l.m.Handle(), Boot: l.s.d.Host.Boot, Devices: l.v.devices, CPUs: l.limits.CPUSet, Volatile: l.volatile}
+			rec.Run = &Run{Handle: l.m.Handle(), Boot: l.s.d.Host.Boot, Devices: l.v.devices, Root: l.root.Path, Placed: l.placed(), CPUs: l.limits.CPUSet, Volatile: l.volatile}
 			rec.setVolatile(volatile)
 			return nil
 		})
@@ -221,6 +228,17 @@ func (l *launch) remember(ctx context.Context) error {
 	}
 	l.s.watch(r)
 	return nil
+}
+
+// placed is what the machine was given by each device.
+func (l *launch) placed() map[string]Placed {
+	all := map[string]Placed{}
+	for i, g := range l.grants {
+		if len(g.Mounts)+len(g.Nodes)+len(g.Throttles) > 0 {
+			all[l.devices[i].name] = Placed{g.Mounts, g.Nodes, g.Throttles}
+		}
+	}
+	return all
 }
 
 // Values of volatile.last_state.power.

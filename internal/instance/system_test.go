@@ -135,7 +135,7 @@ func (r *real) daemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.svc = instance.New(context.Background(), instance.Deps{
-		Store: r.st, Ops: r.ops, Machine: r.lxc, Volumes: r.pools, Copies: r.pools, Images: images{}, Kinds: []device.Kind{disk.Kind(), pairKind()},
+		Store: r.st, Ops: r.ops, Machine: r.lxc, Volumes: r.pools, Copies: r.pools, Images: images{}, Kinds: []device.Kind{disk.Kind(nil), pairKind()},
 		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1}, Memory: 8 << 30, Boot: string(boot),
 			IDMap: []machine.IDRange{{Host: 1000000, Size: 1000000000}}},
 		RunDir: filepath.Join(r.dir, "run"), LogDir: filepath.Join(r.dir, "logs"),

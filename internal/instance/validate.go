@@ -1,10 +1,12 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 
 	"lxd/api"
@@ -51,7 +53,7 @@ func (s *Service) checkView(ctx context.Context, v view) error {
 	if err := s.checkLocal(v.Record); err != nil {
 		return err
 	}
-	if err := errors.Join(config.Check(v.config), s.checkNodes(v.config["limits.cpu.nodes"]), checkRoot(v.devices)); err != nil {
+	if err := errors.Join(config.Check(v.config), s.checkNodes(v.config["limits.cpu.nodes"]), checkRoot(v.devices), checkPaths(v.devices)); err != nil {
 		return err
 	}
 	_, err := s.build(ctx, v)
@@ -154,7 +156,7 @@ func checkFixed(r Record, config map[string]string, devices Devices) error {
 	return nil
 }
 
-// checkRunning refuses changes that a running instance cannot take, and would silently miss. NICs are plugged.
+// checkRunning refuses changes that a running instance cannot take, and would silently miss. Devices are plugged, but for the root disk.
 func checkRunning(r Record, old, next view) error {
 	if r.Run == nil {
 		return nil
@@ -172,18 +174,45 @@ func checkRunning(r Record, old, next view) error {
 	return nil
 }
 
-// sameDevice tells whether a change from a to b is one that a running instance can take: a NIC is plugged, and the size of the root
-// disk is a matter of the pool alone.
+// sameDevice tells whether a change from a to b is one that a running instance can take: of the root disk only the size may change, which
+// is a matter of the pool alone, and limits.
 func sameDevice(a, b map[string]string) bool {
-	if (a == nil || a["type"] == "nic") && (b == nil || b["type"] == "nic") {
+	if !isRoot(a) && !isRoot(b) {
 		return true
 	}
-	if isRoot(a) && isRoot(b) {
-		a, b = maps.Clone(a), maps.Clone(b)
-		delete(a, "size")
-		delete(b, "size")
+	a, b = maps.Clone(a), maps.Clone(b)
+	for _, key := range []string{"size", "limits.max", "limits.read", "limits.write"} {
+		delete(a, key)
+		delete(b, key)
 	}
 	return maps.Equal(a, b)
+}
+
+// checkPaths refuses two devices that would be in the same place.
+func checkPaths(devices Devices) error {
+	taken := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(devices)) {
+		at := devicePath(devices[name])
+		if at == "" {
+			continue
+		}
+		if other, is := taken[at]; is {
+			return errs.Newf(errs.Invalid, "devices %q and %q both have the path %s: change one of them", other, name, at)
+		}
+		taken[at] = name
+	}
+	return nil
+}
+
+// devicePath is where a device appears inside, "" for nowhere.
+func devicePath(cfg map[string]string) string {
+	switch at := cmp.Or(cfg["path"], cfg["source"]); {
+	case cfg["type"] == "disk" && cfg["path"] != "":
+		return path.Clean("/" + cfg["path"])
+	case (cfg["type"] == "unix-char" || cfg["type"] == "unix-block") && at != "":
+		return path.Clean("/" + at)
+	}
+	return ""
 }
 
 func allNames(a, b Devices) map[string]bool {

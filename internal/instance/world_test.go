@@ -123,8 +123,11 @@ type fakeMachine struct {
 	mu     sync.Mutex
 	frozen bool
 	limits machine.Limits
-	reboot bool
-	deaf   bool
+	// inside is where mounts and nodes were put.
+	inside    map[string]bool
+	throttles []machine.Throttle
+	reboot    bool
+	deaf      bool
 }
 
 func (h *host) Name() string                                { return "fake" }
@@ -136,7 +139,10 @@ func (h *host) Start(ctx context.Context, p machine.Plan) (machine.Machine, erro
 			return nil, err
 		}
 	}
-	m := &fakeMachine{h: h, plan: p, done: make(chan struct{}), limits: p.Limits}
+	m := &fakeMachine{h: h, plan: p, done: make(chan struct{}), limits: p.Limits, inside: map[string]bool{}}
+	for _, at := range p.Mounts {
+		m.inside[at.Target] = true
+	}
 	err := h.do("machine start", func() {
 		m.handle = machine.Handle{Driver: "fake", ID: p.ID, RunDir: p.RunDir, PID: 1000 + len(h.machines)}
 		if h.machines[p.ID] != nil {
@@ -215,6 +221,40 @@ func (m *fakeMachine) setFrozen(v bool) error {
 	defer m.mu.Unlock()
 	m.frozen = v
 	return nil
+}
+
+// inside are the mounts and nodes of a machine.
+func (m *fakeMachine) put(what, at string, there bool) error {
+	return m.h.do(what, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.inside == nil {
+			m.inside = map[string]bool{}
+		}
+		if m.inside[at] = there; !there {
+			delete(m.inside, at)
+		}
+	})
+}
+
+func (m *fakeMachine) Mount(_ context.Context, at machine.Mount) error {
+	return m.put("mount inside", at.Target, true)
+}
+
+func (m *fakeMachine) Unmount(_ context.Context, at machine.Mount) error {
+	return m.put("unmount inside", at.Target, false)
+}
+
+func (m *fakeMachine) AddNode(_ context.Context, n machine.Node) error {
+	return m.put("node", n.Path, true)
+}
+
+func (m *fakeMachine) RemoveNode(_ context.Context, n machine.Node) error {
+	return m.put("unnode", n.Path, false)
+}
+
+func (m *fakeMachine) Throttle(_ context.Context, all []machine.Throttle) error {
+	return m.h.do("throttle", func() { m.throttles = all })
 }
 
 func (m *fakeMachine) Plug(ctx context.Context, connect machine.Connect) error {
@@ -494,7 +534,7 @@ func (w *world) daemon(t *testing.T) {
 	base, cancel := context.WithCancel(context.Background())
 	w.ops = op.NewManager(base, op.Options{Store: w.st, Location: "none", Hook: w.step})
 	w.svc = instance.New(base, instance.Deps{
-		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Copies: volumes{w.host}, Images: images{}, Networks: &w.nets, Kinds: []device.Kind{disk.Kind(), w.nicKind()},
+		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Copies: volumes{w.host}, Images: images{}, Networks: &w.nets, Kinds: []device.Kind{disk.Kind(nil), w.nicKind()},
 		LoadModule: func(_ context.Context, name string) error {
 			if name == "missing" {
 				return errs.Newf(errs.Unavailable, "there is no module %s", name)

@@ -67,6 +67,8 @@ type (
 	NIC = device.NIC
 	// Node is a device node inside the machine.
 	Node = device.Node
+	// Throttle limits reading and writing.
+	Throttle = device.Throttle
 	// IDRange maps user and group ids.
 	IDRange = device.IDRange
 )
@@ -274,6 +276,13 @@ type Mounter interface {
 	AddNode(ctx context.Context, n Node) error
 	// RemoveNode undoes AddNode, or what the start has made. One that is not there is no error.
 	RemoveNode(ctx context.Context, n Node) error
+}
+
+// Throttler is a Machine whose reading and writing can be limited while it runs.
+type Throttler interface {
+	// Throttle replaces all limits that there are by these. Of several for one device the lowest counts. A path on a file system that is on
+	// no device has no effect.
+	Throttle(ctx context.Context, all []Throttle) error
 }
 
 // Console is a Machine with a text console.

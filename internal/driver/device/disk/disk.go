@@ -1,71 +1,205 @@
-// Package disk is the device kind of disks: so far the root disk, which says in which pool the root volume is and how large it
-// may be. The volume itself is mounted by whoever starts the machine.
+// Package disk is the device kind of disks: the root disk, which says in which pool the root volume is and how large it may be; folders,
+// files and block devices of the host; and custom volumes.
 package disk
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"lxd/internal/device"
 	"lxd/internal/errs"
 	"lxd/internal/schema"
+	"lxd/internal/storage"
 )
 
+// Volumes is what disks need of storage.
+type Volumes interface {
+	// MountCustom mounts a custom volume, or with NAME/SNAPSHOT one of its snapshots, that the project sees, for a user of that name. It
+	// is idempotent for each user.
+	MountCustom(ctx context.Context, project, pool, name, user string) (storage.Mounted, error)
+	// UnmountCustom undoes MountCustom for one user. Nothing that is missing is an error.
+	UnmountCustom(ctx context.Context, project, pool, name, user string) error
+}
+
 // Kind is the device kind.
-func Kind() device.Kind { return device.Kind{Type: "disk", Keys: keys(), New: open} }
-
-func keys() *schema.Schema {
-	return schema.New("disk device",
-		schema.Key{Name: "path", Type: schema.String, Short: "Where the disk is mounted inside; / is the root disk"},
-		schema.Key{Name: "pool", Type: schema.String, Short: "Storage pool of the volume"},
-		schema.Key{Name: "size", Type: schema.Size, Short: "Most that the disk may hold"},
-		schema.Key{Name: "source", Type: schema.String, Short: "Volume, or path on the host, that is mounted"},
-		later("boot.priority", schema.Integer, "Boot order; higher is first"),
-		later("ceph.cluster_name", schema.String, "Ceph cluster of the source"),
-		later("ceph.user_name", schema.String, "Ceph user for the source"),
-		later("initial.*", schema.String, "Configuration of the new root volume"),
-		later("io.bus", schema.OneOf("virtio-scsi", "virtio-blk", "nvme"), "Bus that the disk is on"),
-		later("io.cache", schema.OneOf("none", "writeback", "unsafe"), "How the host caches the disk"),
-		later("io.threads", schema.Integer, "Number of I/O threads"),
-		later("limits.max", schema.String, "Most that is read and written in a second"),
-		later("limits.read", schema.String, "Most that is read in a second"),
-		later("limits.write", schema.String, "Most that is written in a second"),
-		later("propagation", schema.OneOf("private", "shared", "slave", "unbindable", "rshared", "rslave", "runbindable", "rprivate"), "How mounts below it are shared with the host"),
-		later("raw.mount.options", schema.String, "Mount options of the file system"),
-		flag("readonly", "false", "Whether the disk can only be read"),
-		flag("recursive", "false", "Whether mounts below the source are taken along"),
-		flag("required", "true", "Whether the instance fails to start without the source"),
-		flag("shift", "false", "Whether owners are shifted to those of the instance"),
-		later("size.state", schema.Size, "Most that the saved state of a virtual machine may take"),
-		later("source.snapshot", schema.String, "Snapshot of the volume that is mounted"),
-		later("source.type", schema.OneOf("custom", "virtual-machine"), "Type of the volume that is mounted"),
-	)
+func Kind(volumes Volumes) device.Kind {
+	k := keys()
+	return device.Kind{Type: "disk", Keys: k, New: func(_ context.Context, env device.Env, cfg device.Config) (device.Device, error) {
+		return open(volumes, k, env, cfg)
+	}}
 }
 
-// later is a key that would promise what is not done.
-func later(name string, t schema.Type, short string) schema.Key {
-	return schema.Key{Name: name, Type: t, Later: true, Short: short}
-}
-
-// flag is a boolean of which only the default is done.
-func flag(name, standard, short string) schema.Key {
-	return schema.Key{Name: name, Type: schema.Bool, Default: standard, Later: true, Short: short}
-}
-
-// root is the root disk. There is nothing to attach: the machine's plan has the root file system in a place of its own.
-type root struct{}
-
-func open(_ context.Context, _ device.Env, cfg device.Config) (device.Device, error) {
-	switch {
-	case cfg["path"] != "/" || cfg["source"] != "":
-		return nil, errs.Newf(errs.Unsupported, "disks other than the root disk (path / and no source) are not supported yet by this server")
-	case cfg["pool"] == "":
-		return nil, errs.Newf(errs.Invalid, "the root disk names no storage pool: set its pool")
+func open(volumes Volumes, k *schema.Schema, env device.Env, cfg device.Config) (device.Device, error) {
+	if cfg["path"] == "/" {
+		return openRoot(k, cfg)
 	}
-	return root{}, nil
+	d := disk{volumes: volumes, env: env, cfg: cfg, keys: k}
+	if env.Leaving {
+		return d.kind(), nil
+	}
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	return d.kind(), nil
 }
 
-// Attach grants nothing.
-func (root) Attach(context.Context) (device.Grant, error) { return device.Grant{}, nil }
+// disk is what all disks have in common but the root disk.
+type disk struct {
+	volumes Volumes
+	env     device.Env
+	cfg     device.Config
+	keys    *schema.Schema
+}
 
-// Detach has nothing to undo.
-func (root) Detach(context.Context) error { return nil }
+func (d disk) kind() device.Device {
+	if d.cfg["pool"] != "" {
+		return custom{d}
+	}
+	return local{d}
+}
+
+func (d disk) flag(name string) bool { return d.keys.Bool(d.cfg, name) }
+
+// check refuses what cannot work.
+func (d disk) check() error {
+	source, pool := d.cfg["source"], d.cfg["pool"]
+	switch {
+	case d.cfg["path"] == "":
+		return errs.Newf(errs.Invalid, "a disk of a container needs a path: where it is mounted inside")
+	case source == "":
+		return errs.Newf(errs.Invalid, "the source is missing: a path on the host, or with a pool the name of a custom volume; only the root disk (path /) has none")
+	case d.cfg["size"] != "":
+		return errs.Newf(errs.Invalid, "size is for the root disk only")
+	case pool != "" && filepath.IsAbs(source):
+		return errs.Newf(errs.Invalid, "the source %s is a path on the host: leave pool away, or name a custom volume", source)
+	case pool != "" && d.cfg["source.type"] == "virtual-machine":
+		return errs.Newf(errs.Unsupported, "volumes of virtual machines cannot be attached to containers")
+	case pool == "" && !filepath.IsAbs(source):
+		return errs.Newf(errs.Invalid, "the source %q is no path on the host: it must begin with /; for a custom volume name its pool as well", source)
+	case pool == "" && (d.cfg["source.type"] != "" || d.cfg["source.snapshot"] != ""):
+		return errs.Newf(errs.Invalid, "source.type and source.snapshot are for volumes: name the pool")
+	}
+	return checkLimits(d.cfg)
+}
+
+// mount is how the disk is shown inside.
+func (d disk) mount(source string) device.Mount {
+	m := device.Mount{
+		Source: source, Target: d.cfg["path"], ReadOnly: d.flag("readonly"), Recursive: d.flag("recursive"), Propagation: d.cfg["propagation"],
+	}
+	if o := d.cfg["raw.mount.options"]; o != "" {
+		m.Options = strings.Split(o, ",")
+	}
+	return m
+}
+
+// grant grants one mount.
+func (d disk) grant(m device.Mount) (device.Grant, error) {
+	for _, o := range m.Options {
+		if m.FSType == "" && !mountOptions[o] {
+			return device.Grant{}, errs.Newf(errs.Invalid, "raw.mount.options: %q is an option of file systems, and %s is not a device with one", o, m.Source)
+		}
+	}
+	return device.Grant{Mounts: []device.Mount{m}, Throttles: d.limits(m.Source)}, nil
+}
+
+// limits are those of what is on the host at path.
+func (d disk) limits(path string) []device.Throttle {
+	t := throttle(d.cfg)
+	if t == nil {
+		return nil
+	}
+	t.Path = path
+	return []device.Throttle{*t}
+}
+
+// local is something of the host's own.
+type local struct{ disk }
+
+// Attach implements device.Device: it has no effects.
+func (d local) Attach(context.Context) (device.Grant, error) {
+	source := d.cfg["source"]
+	st, err := os.Stat(source)
+	if errors.Is(err, os.ErrNotExist) && !d.flag("required") {
+		return device.Grant{}, nil
+	}
+	if err != nil {
+		return device.Grant{}, errs.Newf(errs.Invalid, "the source %s cannot be used: %w; with required=false the instance can start without it", source, err)
+	}
+	m := d.mount(source)
+	m.Shifted = d.flag("shift")
+	switch kind := st.Mode() & os.ModeType; {
+	case kind&os.ModeDevice != 0 && kind&os.ModeCharDevice == 0:
+		m.FSType = "auto"
+	case kind&os.ModeCharDevice != 0:
+		return device.Grant{}, errs.Newf(errs.Invalid, "the source %s is a character device: add it as a device of type unix-char", source)
+	}
+	return d.grant(m)
+}
+
+// Change implements device.Changer.
+func (d local) Change(context.Context, device.Config) (device.Grant, error) {
+	return device.Grant{Throttles: d.limits(d.cfg["source"])}, nil
+}
+
+// Detach implements device.Device.
+func (local) Detach(context.Context) error { return nil }
+
+// custom is a custom volume. Each attachment is a mount of its own with the owners mapped, so that containers with different maps can
+// share a volume.
+type custom struct{ disk }
+
+// volume is the name of the volume, and of its snapshot if that is what is shown.
+func (d custom) volume() string {
+	if s := d.cfg["source.snapshot"]; s != "" {
+		return d.cfg["source"] + "/" + s
+	}
+	return d.cfg["source"]
+}
+
+// user is who uses the volume.
+func (d custom) user() string {
+	return "instance " + d.env.Project + "/" + d.env.Instance + " device " + d.env.Name
+}
+
+// Attach implements device.Device.
+func (d custom) Attach(ctx context.Context) (device.Grant, error) {
+	at, err := d.volumes.MountCustom(ctx, d.env.Project, d.cfg["pool"], d.volume(), d.user())
+	if errs.Is(err, errs.NotFound) && !d.flag("required") {
+		return device.Grant{}, nil
+	}
+	if err != nil {
+		return device.Grant{}, err
+	}
+	m := d.mount(at.Root)
+	m.Shifted = !at.Shifted
+	m.ReadOnly = m.ReadOnly || strings.Contains(d.volume(), "/")
+	g, err := d.grant(m)
+	if err != nil {
+		return g, errors.Join(err, d.Detach(context.WithoutCancel(ctx)))
+	}
+	return g, nil
+}
+
+// Start implements device.Starter: a restarted daemon must know again who uses the volume.
+func (d custom) Start(ctx context.Context, _ device.Machine) error {
+	_, err := d.volumes.MountCustom(ctx, d.env.Project, d.cfg["pool"], d.volume(), d.user())
+	if errs.Is(err, errs.NotFound) && !d.flag("required") {
+		return nil
+	}
+	return err
+}
+
+// Change implements device.Changer.
+func (d custom) Change(ctx context.Context, _ device.Config) (device.Grant, error) {
+	at, err := d.volumes.MountCustom(ctx, d.env.Project, d.cfg["pool"], d.volume(), d.user())
+	return device.Grant{Throttles: d.limits(at.Root)}, err
+}
+
+// Detach implements device.Device.
+func (d custom) Detach(ctx context.Context) error {
+	return d.volumes.UnmountCustom(ctx, d.env.Project, d.cfg["pool"], d.volume(), d.user())
+}

@@ -1,0 +1,202 @@
+package instance_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"lxd/api"
+	"lxd/internal/errs"
+	"lxd/internal/instance"
+	"lxd/internal/store"
+)
+
+// inside lists what was put into the machine of c1.
+func (w *world) inside() []string {
+	m := w.host.get("default_c1")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.inside))
+}
+
+// attached lists the devices of c1 that its record says are attached.
+func (w *world) attached(t *testing.T) (names []string) {
+	t.Helper()
+	err := w.st.View(t.Context(), func(tx store.Tx) error {
+		r, err := instance.Collection.Get(tx, "default/c1")
+		if err == nil && r.Run != nil {
+			names = slices.Sorted(maps.Keys(r.Run.Devices))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// disks gives c1 disks at those paths, of one folder, with more keys.
+func (w *world) disks(t *testing.T, keys map[string]string, paths ...string) error {
+	t.Helper()
+	return w.edit(t, "c1", false, func(p *api.InstancePut) {
+		maps.DeleteFunc(p.Devices, func(_ string, cfg map[string]string) bool { return cfg["source"] != "" })
+		for _, at := range paths {
+			cfg := map[string]string{"type": "disk", "source": os.TempDir(), "path": at}
+			maps.Copy(cfg, keys)
+			p.Devices["d"+strings.ReplaceAll(at, "/", "-")] = cfg
+		}
+	})
+}
+
+func TestDisksComeAndGo(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	for _, c := range []struct{ paths, inside []string }{
+		{[]string{"/a", "/b"}, []string{"/a", "/b"}},
+		{[]string{"/b", "/c"}, []string{"/b", "/c"}},
+		{nil, nil},
+		{[]string{"/a"}, []string{"/a"}},
+	} {
+		if err := w.disks(t, nil, c.paths...); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.inside(); !slices.Equal(got, c.inside) {
+			t.Fatalf("%v: %v", c.paths, got)
+		}
+	}
+	if err := w.disks(t, map[string]string{"limits.read": "1MB"}, "/a"); err != nil {
+		t.Fatal(err)
+	}
+	if th := w.host.get("default_c1").throttles; len(th) != 1 || th[0].ReadBytes != 1e6 {
+		t.Error(th)
+	}
+	if err := w.disks(t, nil); err != nil || len(w.host.get("default_c1").throttles) != 0 {
+		t.Error(err, "the limit outlives its disk")
+	}
+	err := w.edit(t, "c1", false, func(p *api.InstancePut) {
+		p.Devices["root"] = map[string]string{"type": "disk", "path": "/", "pool": "tank", "limits.max": "7iops"}
+	})
+	if th := w.host.get("default_c1").throttles; err != nil || len(th) != 1 || th[0].WriteRequests != 7 || th[0].Path != "/pool/c1" {
+		t.Error(err, th)
+	}
+}
+
+// failOnce makes an effect fail the first time, so that it can be taken back.
+func (w *world) failOnce(what string, err error) {
+	first := true
+	w.host.mu.Lock()
+	defer w.host.mu.Unlock()
+	w.host.stall = func(name string) {
+		switch {
+		case name == what && first:
+			first = false
+			w.host.mu.Lock()
+			w.host.fail[what] = err
+			w.host.mu.Unlock()
+		case name == what:
+			w.host.heal(what)
+		}
+	}
+}
+
+// calm ends what failOnce has begun.
+func (w *world) calm(what string) {
+	w.host.mu.Lock()
+	w.host.stall = nil
+	w.host.mu.Unlock()
+	w.host.heal(what)
+}
+
+// What fails leaves record and machine as they were, whichever step it is.
+func TestFailedPlugging(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	if err := w.disks(t, nil, "/a"); err != nil {
+		t.Fatal(err)
+	}
+	before := w.attached(t)
+	boom := errors.New("boom")
+	for _, what := range []string{"mount inside", "unmount inside", "throttle"} {
+		for name, paths := range map[string][]string{"replaced": {"/b"}, "added": {"/a", "/b", "/c"}} {
+			w.failOnce(what, boom)
+			err := w.disks(t, map[string]string{"limits.read": "1MB"}, paths...)
+			w.calm(what)
+			if what == "unmount inside" && name == "added" {
+				if err != nil {
+					t.Error(err)
+				}
+				if err := w.disks(t, nil, "/a"); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if !errors.Is(err, boom) {
+				t.Errorf("%s %s: %v", what, name, err)
+			}
+			if got := w.inside(); !slices.Equal(got, []string{"/a"}) || !slices.Equal(w.attached(t), before) {
+				t.Errorf("%s %s: %v %v", what, name, got, w.attached(t))
+			}
+			if a := w.get(t, "c1"); a.Devices["d-b"] != nil || a.Devices["d-a"]["limits.read"] != "" {
+				t.Errorf("%s %s: the record keeps it: %v", what, name, a.Devices)
+			}
+		}
+	}
+}
+
+// A daemon that is killed while it changes devices leaves what the next one finds and puts right.
+func TestKilledWhilePlugging(t *testing.T) {
+	for _, what := range []string{"mount inside", "unmount inside"} {
+		for _, after := range []bool{false, true} {
+			w := newWorld(t)
+			w.started(t, "c1")
+			if err := w.disks(t, nil, "/a"); err != nil {
+				t.Fatal(err)
+			}
+			ctx, kill := context.WithCancel(t.Context())
+			w.host.mu.Lock()
+			w.host.stall = func(name string) {
+				if name == what {
+					kill()
+					if !after {
+						select {} // what follows is never done
+					}
+				}
+			}
+			w.host.mu.Unlock()
+			go func() { _ = w.disks(t, nil, "/b") }()
+			<-ctx.Done()
+			w.host.mu.Lock()
+			w.host.stall = nil
+			w.host.mu.Unlock()
+			w.daemon(t)
+			if err := w.svc.Boot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.eventually(t, "the machine has what the record asks for", func() bool {
+				a := w.get(t, "c1")
+				want := []string{}
+				for _, cfg := range a.Devices {
+					if cfg["source"] != "" {
+						want = append(want, cfg["path"])
+					}
+				}
+				return slices.Equal(w.inside(), want)
+			})
+		}
+	}
+}
+
+func TestTwoDevicesInOnePlace(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	err := w.edit(t, "c1", true, func(p *api.InstancePut) {
+		p.Devices["x"] = map[string]string{"type": "disk", "source": os.TempDir(), "path": "/a"}
+		p.Devices["y"] = map[string]string{"type": "disk", "source": filepath.Dir(os.TempDir()), "path": "a/"}
+	})
+	is(t, "the same path", err, errs.Internal, `"x" and "y"`)
+}
