@@ -66,6 +66,15 @@ func TestScriptsOnEtcd(t *testing.T) {
 	testscript.Run(t, harness.Params("fake", "profile", setup(onEtcd)))
 }
 
+// TestHowto runs every command in the guides.
+func TestHowto(t *testing.T) {
+	dir := t.TempDir()
+	if err := harness.Howto("../../doc/howto", dir); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, harness.Params("fake", dir, setup(inMemory)))
+}
+
 func areas(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir(".")

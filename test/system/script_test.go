@@ -23,6 +23,21 @@ func TestGuestScripts(t *testing.T) {
 	})
 }
 
+// TestHowto runs every command in the guides; the image that they import is a busybox.
+func TestHowto(t *testing.T) {
+	harness.Bin(t)
+	dir := t.TempDir()
+	if err := harness.Howto("../../doc/howto", dir); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, harness.Params("real", dir, func(env *testscript.Env) error {
+		if err := realDaemon(env, nil); err != nil {
+			return err
+		}
+		return os.Rename(harness.WriteImage(env.T().(testing.TB), harness.Busybox(env.T().(testing.TB))), filepath.Join(env.WorkDir, "debian.tar.gz"))
+	}))
+}
+
 // runScripts runs the scripts of each folder below root; prepare may do something to each new daemon.
 func runScripts(t *testing.T, root string, prepare func(t testing.TB, d *harness.Daemon)) {
 	harness.Bin(t)
