@@ -29,6 +29,10 @@ type ImageUpload struct {
 	Public bool
 	// Properties are set on top of those in the metadata.
 	Properties map[string]string
+	// Profiles are those that instances get; nil leaves it to the server.
+	Profiles []string
+	// Fingerprint is what the image must have; "" is any.
+	Fingerprint string
 }
 
 // UploadImage sends the files and returns the operation, whose metadata will have the fingerprint.
@@ -40,6 +44,12 @@ func (c *Client) UploadImage(ctx context.Context, up ImageUpload) (*Operation, e
 			query.Set(key, value)
 		}
 		header["X-LXD-properties"] = []string{query.Encode()}
+	}
+	if len(up.Profiles) > 0 {
+		header["X-LXD-profiles"] = []string{url.Values{"profile": up.Profiles}.Encode()}
+	}
+	if up.Fingerprint != "" {
+		header["X-LXD-fingerprint"] = []string{up.Fingerprint}
 	}
 	body := up.Meta
 	if up.Rootfs == nil {

@@ -167,6 +167,7 @@ func nouns() []noun {
 		{[]string{"pause", "freeze"}, instance.Pause},
 		{[]string{"profile"}, profile.Command},
 		{[]string{"project"}, project.Command},
+		{[]string{"publish"}, image.Publish},
 		{[]string{"query"}, server.Query},
 		{[]string{"rebuild"}, instance.Rebuild},
 		{[]string{"remote"}, remote.Command},

@@ -30,13 +30,17 @@ import (
 //	listen NAME PATH          opens a websocket at PATH, such as /1.0/events?type=lifecycle.
 //	say NAME TEXT             sends a line to it.
 //	heard NAME REGEXP         waits until what came through it matches; "! heard" says that none of those read so far does.
+//	tree DIR NAME=VALUE … META [ROOT] [-- …]
+//	                          makes DIR the files of an image server with those images; see scripts/streams.
+//	mirror VARIABLE DIR       offers DIR over https where the daemon's network is, with a certificate that the programs of the
+//	                          script trust, and keeps the address.
 //	image FILE [KEY=VALUE]    writes a small image that is good enough for the fake machines, with properties. KEY may be
 //	                          architecture or expiry_date too.
 //	retry COMMAND …           repeats a command until it succeeds, 10 s at most.
 func Params(kind, dir string, start func(env *testscript.Env) error) testscript.Params {
 	return testscript.Params{
 		Dir:                dir,
-		Setup:              start,
+		Setup:              func(env *testscript.Env) error { return setUp(env, start) },
 		RequireUniqueNames: true,
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
@@ -49,10 +53,20 @@ func Params(kind, dir string, start func(env *testscript.Env) error) testscript.
 		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"net": runIn, "port": port,
+			"net": runIn, "port": port, "tree": streamsTree, "mirror": mirror,
 			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "say": say, "heard": heard,
 		},
 	}
+}
+
+// setUp has the programs of a script trust the image servers of it, and starts its daemon.
+func setUp(env *testscript.Env, start func(*testscript.Env) error) error {
+	path, err := Trust(env.WorkDir)
+	if err != nil {
+		return err
+	}
+	env.Setenv("SSL_CERT_FILE", path)
+	return start(env)
 }
 
 func writeImage(ts *testscript.TestScript, neg bool, args []string) {

@@ -60,7 +60,7 @@ func runScripts(t *testing.T, root string, prepare func(t testing.TB, d *harness
 func realDaemon(env *testscript.Env, prepare func(t testing.TB, d *harness.Daemon)) error {
 	t := env.T().(testing.TB)
 	d := harness.New(t)
-	d.Start()
+	d.Start("SSL_CERT_FILE=" + env.Getenv("SSL_CERT_FILE"))
 	if prepare != nil {
 		prepare(t, d)
 	}

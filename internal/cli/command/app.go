@@ -148,7 +148,7 @@ func Connect(cfg *conf.Config, name string, r conf.Remote) (*client.Client, erro
 	case strings.HasPrefix(r.Addr, "unix:"):
 		return client.ConnectUnix(strings.TrimPrefix(strings.TrimPrefix(r.Addr, "unix:"), "//"))
 	case r.Protocol == "simplestreams":
-		return nil, fmt.Errorf("Remote %q is a simplestreams image server, which this client cannot read yet. Import images from files with: lxc image import", name)
+		return nil, fmt.Errorf("Remote %q is an image server: images can be copied from it, but nothing can be changed there", name)
 	}
 	cert, key := cfg.ClientCertificate()
 	tls, err := pin.TLS(cert, key, cfg.ServerCertificate(name))

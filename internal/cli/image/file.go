@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"lxd/api"
 	"lxd/client"
 	"lxd/internal/cli/command"
 	"lxd/internal/cli/term"
@@ -67,12 +68,17 @@ func importImage(a *command.App, args []string, aliases []string, public bool) e
 	if strings.HasPrefix(in.meta, "http://") {
 		return errors.New("Only https:// is supported for remote image import")
 	}
-	if strings.HasPrefix(in.meta, "https://") {
-		return errors.New("importing from a URL is not supported yet: download the image and import the file")
-	}
 	server, _, err := a.Parse(in.remote)
 	if err != nil {
 		return err
+	}
+	if strings.HasPrefix(in.meta, "https://") {
+		var body api.ImagesPost
+		body.Source = &api.ImagesPostSource{Type: "url", Mode: "pull", URL: in.meta}
+		body.Public, body.Properties = public, in.properties
+		return imported(a, server, aliases, func() (*client.Operation, error) {
+			return server.Send(a.Ctx, http.MethodPost, "/1.0/images", body, "")
+		})
 	}
 	up := client.ImageUpload{Public: public, Properties: in.properties}
 	closeFiles, err := openImage(in, &up)
@@ -88,7 +94,12 @@ func importImage(a *command.App, args []string, aliases []string, public bool) e
 			up.Rootfs = &counting{r: up.Rootfs, line: line, label: "Transferring image"}
 		}
 	}
-	op, err := a.Follow(server, "", func() (*client.Operation, error) { return server.UploadImage(a.Ctx, up) })
+	return imported(a, server, aliases, func() (*client.Operation, error) { return server.UploadImage(a.Ctx, up) })
+}
+
+// imported waits for an import, tells which image it made, and names that.
+func imported(a *command.App, server *client.Client, aliases []string, start func() (*client.Operation, error)) error {
+	op, err := a.Follow(server, "", start)
 	if err != nil {
 		return err
 	}
@@ -246,14 +257,11 @@ func (c *counting) Read(p []byte) (int, error) {
 }
 
 func imageExport(a *command.App) *cobra.Command {
+	var vm bool
 	cmd := a.Leaf(command.Leaf{Use: "export [<remote>:]<image> [<target>]", Short: "Export and download images", Least: 1, Most: 2,
 		Long: "Export and download images\n\nThe target is a directory, or the beginning of the names of the files to write.",
 		Run: func(args []string) error {
-			server, name, err := a.Parse(args[0])
-			if err != nil {
-				return err
-			}
-			fingerprint, _, err := Resolve(a, server, name)
+			store, image, err := read(a, args[0], vm)
 			if err != nil {
 				return err
 			}
@@ -261,23 +269,23 @@ func imageExport(a *command.App) *cobra.Command {
 			if len(args) > 1 {
 				target = args[1]
 			}
-			if err := exportImage(a, server, fingerprint, target); err != nil {
+			if err := exportImage(a, store, image, target); err != nil {
 				return err
 			}
 			a.Say("Image exported successfully!")
 			return nil
 		}})
-	cmd.Flags().Bool("vm", false, "Query virtual machine images")
+	cmd.Flags().BoolVar(&vm, "vm", false, "Query virtual machine images")
 	return cmd
 }
 
-func exportImage(a *command.App, server *client.Client, fingerprint, target string) error {
+func exportImage(a *command.App, store *Store, image *api.Image, target string) error {
 	line := &term.Progress{}
 	if !a.Flags.Quiet && term.Is(a.Out) {
 		line.Out = a.Out
 	}
 	defer line.Clear()
-	return server.ExportImage(a.Ctx, fingerprint, func(f client.ImageFile) error {
+	return store.Export(a.Ctx, image, func(f client.ImageFile) error {
 		return saveFile(exportPath(target, f.Name), &counting{r: f.Body, line: line, label: "Exporting the image"})
 	})
 }

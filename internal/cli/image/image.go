@@ -30,8 +30,8 @@ Properties are free texts that clients search and show:
 // Command is the branch "lxc image".
 func Command(a *command.App) *cobra.Command {
 	return command.Branch("image", "Manage images",
-		imageAlias(a), imageDelete(a), imageEdit(a), imageExport(a), imageGetProperty(a), imageImport(a), imageInfo(a),
-		imageList(a), imageSetProperty(a), imageShow(a), imageUnsetProperty(a))
+		imageAlias(a), imageCopy(a), imageDelete(a), imageEdit(a), imageExport(a), imageGetProperty(a), imageImport(a), imageInfo(a),
+		imageList(a), imageRefresh(a), imageSetProperty(a), imageShow(a), imageUnsetProperty(a))
 }
 
 // fingerprintForm is a fingerprint, or enough of one.
@@ -57,19 +57,28 @@ func Resolve(a *command.App, server *client.Client, name string) (fingerprint, k
 	return image.Fingerprint, image.Type, err
 }
 
-// find reads the image that arg names.
-func find(a *command.App, arg string) (*client.Client, *api.Image, string, error) {
-	server, name, err := a.Parse(arg)
+// find reads the image that arg names, on a server where images can be changed.
+func find(a *command.App, arg string, vm bool) (*client.Client, *api.Image, string, error) {
+	store, name, err := Open(a, arg)
 	if err != nil {
 		return nil, nil, "", err
 	}
-	fingerprint, _, err := Resolve(a, server, name)
+	server, err := store.Editable()
 	if err != nil {
 		return nil, nil, "", err
 	}
-	var image api.Image
-	etag, err := server.Get(a.Ctx, client.Path("images", fingerprint), &image)
-	return server, &image, etag, err
+	image, etag, err := store.Find(a.Ctx, name, vm)
+	return server, image, etag, err
+}
+
+// read reads the image that arg names, wherever it is.
+func read(a *command.App, arg string, vm bool) (*Store, *api.Image, error) {
+	store, name, err := Open(a, arg)
+	if err != nil {
+		return nil, nil, err
+	}
+	image, _, err := store.Find(a.Ctx, name, vm)
+	return store, image, err
 }
 
 func saveImage(a *command.App, server *client.Client, image *api.Image, etag string) error {
@@ -100,7 +109,7 @@ func imageEdit(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "edit [<remote>:]<image>", Short: "Edit image properties", Least: 1, Most: 1,
 		Example: "lxc image edit debian < image.yaml\n    Replace the properties by the content of a file",
 		Run: func(args []string) error {
-			server, image, etag, err := find(a, args[0])
+			server, image, etag, err := find(a, args[0], false)
 			if err != nil {
 				return err
 			}
@@ -124,22 +133,23 @@ func imageEdit(a *command.App) *cobra.Command {
 }
 
 func imageShow(a *command.App) *cobra.Command {
+	var vm bool
 	cmd := a.Leaf(command.Leaf{Use: "show [<remote>:]<image>", Short: "Show image properties", Least: 1, Most: 1,
 		Run: func(args []string) error {
-			_, image, _, err := find(a, args[0])
+			_, image, err := read(a, args[0], vm)
 			if err != nil {
 				return err
 			}
 			return render.YAML(a.Out, image.Writable())
 		}})
-	cmd.Flags().Bool("vm", false, "Query virtual machine images")
+	cmd.Flags().BoolVar(&vm, "vm", false, "Query virtual machine images")
 	return cmd
 }
 
 func imageGetProperty(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "get-property [<remote>:]<image> <key>", Short: "Get image properties", Least: 2, Most: 2,
 		Run: func(args []string) error {
-			_, image, _, err := find(a, args[0])
+			_, image, err := read(a, args[0], false)
 			if err != nil {
 				return err
 			}
@@ -155,7 +165,7 @@ func imageGetProperty(a *command.App) *cobra.Command {
 func imageSetProperty(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "set-property [<remote>:]<image> <key> <value>", Short: "Set image properties", Least: 3, Most: 3,
 		Run: func(args []string) error {
-			server, image, etag, err := find(a, args[0])
+			server, image, etag, err := find(a, args[0], false)
 			if err != nil {
 				return err
 			}
@@ -170,7 +180,7 @@ func imageSetProperty(a *command.App) *cobra.Command {
 func imageUnsetProperty(a *command.App) *cobra.Command {
 	return a.Leaf(command.Leaf{Use: "unset-property [<remote>:]<image> <key>", Short: "Unset image properties", Least: 2, Most: 2,
 		Run: func(args []string) error {
-			server, image, etag, err := find(a, args[0])
+			server, image, etag, err := find(a, args[0], false)
 			if err != nil {
 				return err
 			}
@@ -180,15 +190,16 @@ func imageUnsetProperty(a *command.App) *cobra.Command {
 }
 
 func imageInfo(a *command.App) *cobra.Command {
+	var vm bool
 	cmd := a.Leaf(command.Leaf{Use: "info [<remote>:]<image>", Short: "Show useful information about images", Least: 1, Most: 1,
 		Run: func(args []string) error {
-			_, image, _, err := find(a, args[0])
+			_, image, err := read(a, args[0], vm)
 			if err == nil {
 				printImage(a, image)
 			}
 			return err
 		}})
-	cmd.Flags().Bool("vm", false, "Query virtual machine images")
+	cmd.Flags().BoolVar(&vm, "vm", false, "Query virtual machine images")
 	return cmd
 }
 
@@ -254,7 +265,7 @@ Columns:
   u - Upload date
   t - Type`,
 		Run: func(args []string) error {
-			server, filters, err := a.Filters(args)
+			store, filters, err := filtered(a, args)
 			if err != nil {
 				return err
 			}
@@ -267,8 +278,8 @@ Columns:
 			if err != nil {
 				return err
 			}
-			var images []api.Image
-			if _, err := server.Get(a.Ctx, path, &images); err != nil {
+			images, err := store.Images(a.Ctx, path)
+			if err != nil {
 				return err
 			}
 			images = slices.DeleteFunc(images, func(i api.Image) bool { return !imageMatches(&i, filters) })
@@ -279,6 +290,22 @@ Columns:
 	cmd.Flags().StringVarP(&columns, "columns", "c", "lfpdatsu", "Columns``")
 	shape = command.Format(cmd)
 	return cmd
+}
+
+// filtered splits the arguments of a list into the store and the filters.
+func filtered(a *command.App, args []string) (*Store, []string, error) {
+	arg := ""
+	for i, word := range args {
+		if remote, rest, ok := strings.Cut(word, ":"); ok && i == 0 && !strings.Contains(remote, "=") {
+			arg, args = remote+":", args[1:]
+			if rest != "" {
+				args = append([]string{rest}, args...)
+			}
+			break
+		}
+	}
+	store, _, err := Open(a, arg)
+	return store, args, err
 }
 
 func imageColumns() []command.Column[api.Image] {
@@ -403,12 +430,12 @@ func imageAliasList(a *command.App) *cobra.Command {
 	cmd := a.Leaf(command.Leaf{Use: "list [<remote>:] [<filters>...]", Aliases: []string{"ls"}, Short: "List image aliases", Most: -1,
 		Long: "List image aliases\n\nA filter is a part of the alias or of the fingerprint.",
 		Run: func(args []string) error {
-			server, filters, err := a.Filters(args)
+			store, filters, err := filtered(a, args)
 			if err != nil {
 				return err
 			}
-			var entries []api.ImageAliasesEntry
-			if _, err := server.Get(a.Ctx, command.Recursive("/1.0/images/aliases"), &entries); err != nil {
+			entries, err := store.Aliases(a.Ctx)
+			if err != nil {
 				return err
 			}
 			shown := []api.ImageAliasesEntry{}

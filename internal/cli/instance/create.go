@@ -305,14 +305,14 @@ func inheritedDevices(a *command.App, server *client.Client, profiles []string) 
 
 // imageSource says which image the instance is made from.
 func imageSource(a *command.App, server *client.Client, arg string, body *api.InstancesPost) error {
-	from, name, err := a.Parse(arg)
+	store, name, err := image.Open(a, arg)
 	if err != nil {
 		return err
 	}
-	if from.InProject("").URL("") != server.InProject("").OnTarget("").URL("") {
-		return fmt.Errorf("Image %q is on another server: copying images between servers is not supported yet; export and import it", arg)
-	}
 	body.Source.Type = api.SourceTypeImage
+	if !store.Same(server) {
+		return store.Offer(server, name, body)
+	}
 	fingerprint, kind, err := image.Resolve(a, server.OnTarget(""), name)
 	if err != nil {
 		return err
