@@ -45,14 +45,14 @@ func ready(path string, size int) error {
 // crowdOfCommands is how many run at the same time.
 const crowdOfCommands = 64
 
-// manyExecs times commands that run at the same time, from the first client to the end of the last.
+// manyExecs times commands that run at the same time, from the first request to the end of the last.
 func manyExecs(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
-	run := timed("exec", "m", "--", "/bin/true")
+	const command = `{"command":["/bin/true"],"environment":{},"wait-for-websocket":false,"interactive":false}`
 	failures := make([]error, crowdOfCommands)
 	return timedCall(func() error {
 		var all sync.WaitGroup
 		for i := range failures {
-			all.Go(func() { _, failures[i] = run(ctx, nil, s, i) })
+			all.Go(func() { failures[i] = s.work(ctx, "/1.0/instances/m/exec", command) })
 		}
 		all.Wait()
 		return errors.Join(failures...)

@@ -26,9 +26,8 @@ var rows = []row{
 	{name: "launch (init + start)", unit: "ms", ratio: 0.35, measure: launchRow("busybox")},
 	{name: "launch of the Debian image, from the second time on", unit: "ms", ratio: 0.08, prepare: warm, measure: launchRow("debian")},
 	{name: "exec true (whole client run)", unit: "ms", ratio: 0.4, prepare: running, measure: timed("exec", "m", "--", "/bin/true"), finish: drop},
-	// Of that many at a time, some clients of 5.0.2 never end.
-	{name: "64 execs at the same time, ours against one of ours", unit: "ms", ratio: 48, rounds: 3, alone: "ours",
-		base: "exec true (whole client run)", prepare: running, measure: manyExecs, finish: drop},
+	// Of that many clients at a time, some of 5.0.2 never end: the API is called without them.
+	{name: "64 execs at the same time, by the API", unit: "ms", ratio: 0.3, rounds: 5, prepare: running, measure: manyExecs, finish: drop},
 	{name: "file push of 1 KB", unit: "ms", ratio: 0.3, prepare: running, measure: fileRow("push", small), finish: drop},
 	{name: "file pull of 1 KB", unit: "ms", ratio: 0.3, prepare: running, measure: fileRow("pull", small), finish: drop},
 	{name: "file push of 100 MB", unit: "ms", ratio: 0.7, rounds: 5, prepare: running, measure: fileRow("push", large), finish: drop},
@@ -38,6 +37,8 @@ var rows = []row{
 	{name: "restore of a stopped Debian instance", unit: "ms", ratio: 0.5, prepare: kept, measure: timed("restore", "m", "s"), finish: drop},
 	{name: "copy of a stopped Debian instance", unit: "ms", ratio: 0.5, prepare: kept, measure: copyRow, finish: drop},
 	{name: "60 starts, 6 at a time", unit: "ms", ratio: 0.35, rounds: 3, prepare: sixty, measure: startSixty, finish: dropSixty},
+	{name: "scrape of the metrics with 60 running", unit: "ms", ratio: 0.2, rounds: 3, prepare: sixtyRunning, measure: scrapeRow, finish: dropSixty},
+	{name: "512 MB through a proxy device", unit: "ms", ratio: 1, rounds: 5, prepare: proxy, measure: proxyRow, finish: drop},
 	{name: "private memory a running container leaves", unit: "MB", ratio: 0.1, rounds: 3, measure: memoryRow},
 	{name: "daemon: start to ready", unit: "ms", ratio: 0.5, measure: readyRow},
 	{name: "daemon: idle RSS", unit: "MB", ratio: 1.0, rounds: 3, measure: idleRow},

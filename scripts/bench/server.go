@@ -138,8 +138,12 @@ func (s *server) run(ctx context.Context, args ...string) error {
 
 // create makes an instance without the client's waiting for anything else, for the rows that need many.
 func (s *server) create(ctx context.Context, name string) error {
-	body := fmt.Sprintf(`{"name":%q,"source":{"type":"none"},"profiles":["default"]}`, name)
-	req, err := http.NewRequestWithContext(ctx, "POST", "http://lxd/1.0/instances", strings.NewReader(body))
+	return s.work(ctx, "/1.0/instances", fmt.Sprintf(`{"name":%q,"source":{"type":"none"},"profiles":["default"]}`, name))
+}
+
+// work posts a request that starts an operation, and waits for its end.
+func (s *server) work(ctx context.Context, path, body string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://lxd"+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -153,7 +157,7 @@ func (s *server) create(ctx context.Context, name string) error {
 	err = json.NewDecoder(resp.Body).Decode(&env)
 	resp.Body.Close()
 	if err != nil || env.Error != "" {
-		return fmt.Errorf("create %s: %w %s", name, err, env.Error)
+		return fmt.Errorf("POST %s: %w %s", path, err, env.Error)
 	}
 	return s.get(env.Operation+"/wait", nil)
 }

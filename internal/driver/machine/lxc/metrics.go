@@ -18,18 +18,42 @@ import (
 var _ machine.Meter = (*container)(nil)
 
 // Metrics reads the counters of the control groups, of the root file system and of the interfaces inside.
-func (c *container) Metrics(ctx context.Context) (machine.Metrics, error) {
-	u, err := c.Usage(ctx)
-	if err != nil {
-		return machine.Metrics{}, err
+func (c *container) Metrics(context.Context) (machine.Metrics, error) {
+	u, networks := c.counters(), c.traffic()
+	if c.over() {
+		return machine.Metrics{}, errs.Newf(errs.Unavailable, "machine %s does not run", c.handle.ID)
 	}
-	m := machine.Metrics{Processes: max(u.Processes, 0), Networks: u.Networks, CPUs: c.cpuTimes(), EffectiveCPUs: c.effectiveCPUs(), Disks: c.disks(), OOMKills: c.oomKills()}
+	m := machine.Metrics{Processes: max(u.Processes, 0), Networks: networks, CPUs: c.cpuTimes(), EffectiveCPUs: c.effectiveCPUs(), Disks: c.disks(), OOMKills: c.oomKills()}
 	m.Memory = c.memory(u)
+	var err error
 	m.Filesystems, err = c.filesystems()
 	if err != nil && c.over() {
 		return machine.Metrics{}, errs.Newf(errs.Unavailable, "machine %s has ended", c.handle.ID)
 	}
 	return m, err
+}
+
+// traffic is the counters of the interfaces inside, by one file instead of the sockets that everything else about them takes.
+func (c *container) traffic() (out []machine.Interface) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", c.handle.PID))
+	if err != nil {
+		return nil // it has ended
+	}
+	for line := range strings.Lines(string(b)) {
+		name, rest, ok := strings.Cut(line, ":")
+		f := strings.Fields(rest)
+		if !ok || len(f) < 12 {
+			continue // the heading
+		}
+		n := func(i int) int64 {
+			v, _ := strconv.ParseInt(f[i], 10, 64) // the kernel writes numbers
+			return v
+		}
+		out = append(out, machine.Interface{
+			Name: strings.TrimSpace(name), BytesIn: n(0), PktsIn: n(1), ErrorsIn: n(2), DropIn: n(3), BytesOut: n(8), PktsOut: n(9), ErrorsOut: n(10), DropOut: n(11),
+		})
+	}
+	return out
 }
 
 // cpuTimes is by CPU where the kernel tells it, and else one total that is shown as CPU 0.
