@@ -36,6 +36,10 @@ var rows = []row{
 	{name: "snapshot of a running Debian instance", unit: "ms", ratio: 0.5, prepare: debian, measure: snapshotRow, finish: drop},
 	{name: "restore of a stopped Debian instance", unit: "ms", ratio: 0.5, prepare: kept, measure: timed("restore", "m", "s"), finish: drop},
 	{name: "copy of a stopped Debian instance", unit: "ms", ratio: 0.5, prepare: kept, measure: copyRow, finish: drop},
+	{name: "snapshot of a running Debian instance on btrfs", unit: "ms", ratio: 0.4, prepare: onBtrfs(debian), measure: snapshotRow, finish: drop},
+	{name: "restore of a stopped Debian instance on btrfs", unit: "ms", ratio: 0.4, prepare: onBtrfs(kept), measure: timed("restore", "m", "s"), finish: drop},
+	{name: "copy of a stopped Debian instance on btrfs", unit: "ms", ratio: 0.4, prepare: onBtrfs(kept), measure: copyRow, finish: drop},
+	{name: "launch of the Debian image on btrfs, from the second time on", unit: "ms", ratio: 0.4, prepare: onBtrfs(warm), measure: launchRow("debian", "-s", "fast")},
 	{name: "60 starts, 6 at a time", unit: "ms", ratio: 0.35, rounds: 3, prepare: sixty, measure: startSixty, finish: dropSixty},
 	{name: "scrape of the metrics with 60 running", unit: "ms", ratio: 0.2, rounds: 3, prepare: sixtyRunning, measure: scrapeRow, finish: dropSixty},
 	{name: "512 MB through a proxy device", unit: "ms", ratio: 1, rounds: 5, prepare: proxy, measure: proxyRow, finish: drop},
@@ -76,9 +80,26 @@ func running(ctx context.Context, b *bench, s *server) error {
 	return s.run(ctx, "start", "m")
 }
 
+type prepare = func(context.Context, *bench, *server) error
+
+// onBtrfs has what is prepared made in a btrfs pool, which is in a file.
+func onBtrfs(p prepare) prepare {
+	return func(ctx context.Context, b *bench, s *server) error {
+		if !s.btrfs {
+			if err := s.run(ctx, "storage", "create", "fast", "btrfs", "size=8GiB"); err != nil {
+				return err
+			}
+			s.btrfs = true
+		}
+		s.pool = "fast"
+		defer func() { s.pool = "default" }()
+		return p(ctx, b, s)
+	}
+}
+
 // debian makes a running instance of the Debian image that has written something of its own.
 func debian(ctx context.Context, _ *bench, s *server) error {
-	for _, args := range [][]string{{"init", "debian", "m"}, {"start", "m"},
+	for _, args := range [][]string{{"init", "debian", "m", "-s", s.pool}, {"start", "m"},
 		{"exec", "m", "--", "sh", "-c", "cp -a /usr/bin /root/written && head -c 10000000 /dev/urandom > /root/random"}} {
 		if err := s.run(ctx, args...); err != nil {
 			return err
@@ -118,7 +139,7 @@ func copyRow(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
 }
 
 func warm(ctx context.Context, _ *bench, s *server) error {
-	if err := s.run(ctx, "init", "debian", "m"); err != nil {
+	if err := s.run(ctx, "init", "debian", "m", "-s", s.pool); err != nil {
 		return err
 	}
 	return s.run(ctx, "delete", "m")
@@ -142,11 +163,11 @@ func stopRow(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
 	return since(t), err
 }
 
-func launchRow(alias string) func(context.Context, *bench, *server, int) (float64, error) {
+func launchRow(alias string, flags ...string) func(context.Context, *bench, *server, int) (float64, error) {
 	return func(ctx context.Context, _ *bench, s *server, i int) (float64, error) {
 		name := fmt.Sprintf("l%d", i)
 		t := time.Now()
-		if err := s.run(ctx, "init", alias, name); err != nil {
+		if err := s.run(ctx, append([]string{"init", alias, name}, flags...)...); err != nil {
 			return 0, err
 		}
 		if err := s.run(ctx, "start", name); err != nil {

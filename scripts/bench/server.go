@@ -20,6 +20,9 @@ import (
 // server is one daemon under measurement with its own client, state directory and network namespace.
 type server struct {
 	label, lxd, lxc, dir, netns string
+	// pool is where rows put their instances; btrfs says that there is a pool on btrfs.
+	pool  string
+	btrfs bool
 
 	cmd  *exec.Cmd
 	http *http.Client

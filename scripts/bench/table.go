@@ -100,5 +100,5 @@ func (b *bench) table() string {
 
 func page(table string) string {
 	return "# Performance\n\nMeasured by `make bench`: this program and Debian's lxd 5.0.2 side by side in one run, taking turns, medians,\n" +
-		"each with its own client, on a dir pool. Absolute times depend on the machine; the ratios hold.\n\n" + table
+		"each with its own client, on a dir pool unless it says otherwise. Absolute times depend on the machine; the ratios hold.\n\n" + table
 }
