@@ -12,6 +12,7 @@ import (
 	"lxd/api"
 	"lxd/client"
 	"lxd/internal/cli/command"
+	"lxd/internal/cli/device"
 )
 
 func volumeKind(a *command.App) *command.Kind[api.StorageVolume, api.StorageVolumePut] {
@@ -76,22 +77,26 @@ func volumeDelete(a *command.App) *cobra.Command {
 
 // volumePath is the URL of the volume named [type/]volume in a pool; custom is the type that needs no mention.
 func volumePath(n []string) string {
-	kind, name, ok := strings.Cut(n[1], "/")
-	if !ok || !slices.Contains([]string{"custom", "image", "container", "virtual-machine"}, kind) {
-		kind, name = "custom", n[1]
+	kind, name, snapshot := named(n[1])
+	path := []string{"storage-pools", n[0], "volumes", kind, name}
+	if snapshot != "" {
+		path = append(path, "snapshots", snapshot)
 	}
-	path := []string{"storage-pools", n[0], "volumes", kind}
-	if volume, snap, ok := strings.Cut(name, "/"); ok {
-		return client.Path(append(path, volume, "snapshots", snap)...)
-	}
-	return client.Path(append(path, name)...)
+	return client.Path(path...)
 }
 
 func volumeCommand(a *command.App) *cobra.Command {
 	k := volumeKind(a)
+	instances, profiles := device.InstanceSet(a), device.ProfileSet(a)
 	return command.Branch("volume", "Manage storage volumes",
-		volumeCreate(a), volumeDelete(a), k.Edit(), used(k.Get(), "get [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <key>"),
-		volumeList(a), k.Set(), used(k.Show(), "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]"), k.Unset())
+		volumeAttach(a, instances, "attach [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <instance> [<device name>] [<path>]", "Attach new storage volumes to instances"),
+		volumeAttach(a, profiles, "attach-profile [<remote:>]<pool> [<type>/]<volume>[/<snapshot>] <profile> [<device name>] [<path>]", "Attach new storage volumes to profiles"),
+		volumeCopy(a), volumeCreate(a), volumeDelete(a),
+		volumeDetach(a, instances, "detach [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <instance> [<device name>]", "Detach storage volumes from instances"),
+		volumeDetach(a, profiles, "detach-profile [<remote:>]<pool> [<type>/]<volume>[/<snapshot>] <profile> [<device name>]", "Detach storage volumes from profiles"),
+		k.Edit(), used(k.Get(), "get [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <key>"), volumeInfo(a),
+		volumeList(a), volumeMove(a), volumeRename(a), volumeRestore(a), k.Set(),
+		used(k.Show(), "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]"), volumeSnapshot(a), k.Unset())
 }
 
 func volumeList(a *command.App) *cobra.Command {
