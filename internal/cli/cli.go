@@ -119,8 +119,20 @@ Call any of them with --help to learn about it.`,
 	root.InitDefaultHelpCmd()
 	if strings.HasPrefix(word, cobra.ShellCompRequestCmd) {
 		complete.Install(a, root)
+		root.ValidArgsFunction = func(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			return aliasNames(a, args, prefix), cobra.ShellCompDirectiveNoFileComp
+		}
 	}
 	return root
+}
+
+// aliasNames completes the first word with aliases, which stand beside the commands.
+func aliasNames(a *command.App, args []string, prefix string) []string {
+	cfg, err := a.Config()
+	if err != nil || len(args) > 0 {
+		return nil
+	}
+	return slices.DeleteFunc(alias.Names(cfg.Aliases), func(n string) bool { return !strings.HasPrefix(n, prefix) })
 }
 
 func declareFlags(a *command.App, root *cobra.Command) {

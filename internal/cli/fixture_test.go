@@ -175,6 +175,7 @@ func moreFixture(out map[string]answer) {
 		"instance": described("boot.autostart", "bool"), "server": described("core.https_address", "string"), "network-bridge": described("ipv4.nat", "bool"),
 		"network-acl": described("ipv4.not", "bool"), "device-disk": described("path", "string"), "device-nic-bridged": described("network", "string")}}}
 	out["GET /1.0/instances/c1/snapshots"] = answer{names: []string{"/1.0/instances/c1/snapshots/snap0", "/1.0/instances/c1/snapshots/snap1"}}
+	out["GET /1.0/instances/c1/snapshots/snap0"] = answer{metadata: api.InstanceSnapshot{Name: "snap0"}}
 	out["GET /1.0/storage-pools/default/volumes/custom"] = answer{names: []string{"/1.0/storage-pools/default/volumes/custom/data"}}
 	out["GET /1.0/warnings/4c9a"] = answer{metadata: warnings[0], etag: "e-w"}
 }

@@ -14,27 +14,102 @@ import (
 	"lxd/internal/cli/render"
 )
 
+// allArgs stands for what was typed after the alias.
+const allArgs = "@ARGS@"
+
 // builtinAliases are commands that come with lxc and are spelt with others.
 func builtinAliases() map[string]string {
-	return map[string]string{"shell": "exec @ARGS@ -- su -l"}
+	return map[string]string{"shell": "exec " + allArgs + " -- su -l"}
 }
 
 // Expand replaces the first words of args by what the user's aliases, or the built-in ones, say.
 func Expand(a *command.App, args []string) ([]string, error) {
-	if len(args) == 0 || strings.HasPrefix(args[0], "__complete") {
+	if len(args) == 0 {
 		return args, nil
 	}
 	cfg, err := a.Config()
 	if err != nil {
 		return nil, err
 	}
-	words, target := longestAlias(cfg.Aliases, args)
+	if strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		return expandTyped(cfg.Aliases, args), nil
+	}
+	words, target := find(cfg.Aliases, args)
 	if words == 0 {
-		if words, target = longestAlias(builtinAliases(), args); words == 0 {
-			return args, nil
+		return args, nil
+	}
+	return substitute(split(target), args[words:]), nil
+}
+
+// find is the alias that args start with: how many words it has, and what it stands for.
+func find(aliases map[string]string, args []string) (words int, target string) {
+	if words, target = longestAlias(aliases, args); words == 0 {
+		words, target = longestAlias(builtinAliases(), args)
+	}
+	return words, target
+}
+
+// expandTyped does so for a command line that is still being typed: args is the request for completion and what was typed so far. What
+// the alias has behind the arguments is left out, so that the last of them remains the last.
+func expandTyped(aliases map[string]string, args []string) []string {
+	if len(args) < 3 {
+		return args
+	}
+	typed, last := args[1:len(args)-1], args[len(args)-1]
+	words, target := find(aliases, typed)
+	if words == 0 {
+		return args
+	}
+	parts := split(target)
+	if i := slices.Index(parts, allArgs); i >= 0 {
+		parts = parts[:i]
+	}
+	return append(append([]string{args[0]}, substitute(parts, typed[words:])...), last)
+}
+
+// Names are the words that start a command line by an alias.
+func Names(aliases map[string]string) []string {
+	var out []string
+	for _, all := range []map[string]string{aliases, builtinAliases()} {
+		for name := range all {
+			first, _, _ := strings.Cut(name, " ")
+			out = append(out, first)
 		}
 	}
-	return substitute(strings.Fields(target), args[words:]), nil
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// split cuts the target of an alias into words. Quotes keep blanks within a word; a target whose quotes do not end is cut at every blank.
+func split(target string) []string {
+	var out []string
+	var word strings.Builder
+	started := false
+	var quote rune
+	for _, r := range target {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '\'' || r == '"'):
+			quote, started = r, true
+		case quote == 0 && (r == ' ' || r == '\t'):
+			if started {
+				out = append(out, word.String())
+			}
+			word.Reset()
+			started = false
+		default:
+			word.WriteRune(r)
+			started = true
+		}
+	}
+	if quote != 0 {
+		return strings.Fields(target)
+	}
+	if started {
+		out = append(out, word.String())
+	}
+	return out
 }
 
 // longestAlias finds the alias that most words of args spell.
@@ -59,7 +134,7 @@ func substitute(target, rest []string) []string {
 			out, used[n-1] = append(out, rest[n-1]), true
 			continue
 		}
-		if word == "@ARGS@" {
+		if word == allArgs {
 			for i, arg := range rest {
 				if !used[i] {
 					out = append(out, arg)

@@ -241,6 +241,7 @@ func changeState(a *command.App, arg string, act action) error {
 // deleteFlags are the flags of delete.
 type deleteFlags struct {
 	force, interactive bool
+	volumes            string
 }
 
 // Delete deletes instances and snapshots.
@@ -250,6 +251,7 @@ func Delete(a *command.App) *cobra.Command {
 		Short: "Delete instances and snapshots", Least: 1, Most: -1,
 		Run: func(args []string) error { return deleteAll(a, args, f) }})
 	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "Force the removal of running instances")
+	cmd.Flags().StringVar(&f.volumes, "disk-volumes", "", "Disk volumes mode for snapshots: root or all-exclusive``")
 	cmd.Flags().BoolVarP(&f.interactive, "interactive", "i", false, "Require user confirmation")
 	return cmd
 }
@@ -290,25 +292,37 @@ func deleteOne(a *command.App, arg string, inst *api.Instance, f deleteFlags) er
 	}
 	path := device.InstancePath([]string{name})
 	isSnapshot := strings.Contains(name, "/")
-	if !isSnapshot && inst.StatusCode != 0 && up(inst) {
-		if !f.force {
-			return errors.New("The instance is currently running, stop it first or pass --force")
-		}
-		info, err := server.Server(a.Ctx)
-		if err != nil {
+	switch {
+	case f.volumes != "" && !isSnapshot:
+		return errors.New("--disk-volumes is for snapshots: the volumes of an instance stay when it is deleted")
+	case f.volumes != "":
+		path = command.Query(path, "disk-volumes", f.volumes)
+	case !isSnapshot && inst.StatusCode != 0 && up(inst):
+		var gone bool
+		if path, gone, err = deleteRunning(a, server, inst, f); err != nil || gone {
 			return err
-		}
-		if command.HasExtension(info, "instance_force_delete") {
-			path = command.Query(path, "force", "1")
-		} else {
-			gone, err := stopToDelete(a, server, name, inst)
-			if err != nil || gone {
-				return err
-			}
 		}
 	}
 	_, err = a.Follow(server, "", func() (*client.Operation, error) { return server.Send(a.Ctx, http.MethodDelete, path, nil, "") })
 	return err
+}
+
+// deleteRunning makes it possible to delete an instance that runs: by the URL that does so, or by stopping it.
+func deleteRunning(a *command.App, server *client.Client, inst *api.Instance, f deleteFlags) (path string, gone bool, err error) {
+	name := inst.Name
+	path = client.Path("instances", name)
+	if !f.force {
+		return "", false, errors.New("The instance is currently running, stop it first or pass --force")
+	}
+	info, err := server.Server(a.Ctx)
+	if err != nil {
+		return "", false, err
+	}
+	if command.HasExtension(info, "instance_force_delete") {
+		return command.Query(path, "force", "1"), false, nil
+	}
+	gone, err = stopToDelete(a, server, name, inst)
+	return path, gone, err
 }
 
 // stopToDelete stops an instance on a server that cannot delete it while it runs. An ephemeral one is gone then.
