@@ -212,6 +212,9 @@ func (d *Driver) settings(n network.Net) error {
 			list = append(list, setting{netlink.Sysctl{"ipv6", "conf", n.Name, key}, "0"})
 		}
 	}
+	if has4 { // machines learn at once when the bridge's hardware address changes
+		list = append(list, setting{netlink.Sysctl{"ipv4", "conf", n.Name, "arp_notify"}, "1"})
+	}
 	if has4 && d.keys.Bool(n.Config, "ipv4.routing") {
 		list = append(list, setting{netlink.Sysctl{"ipv4", "ip_forward"}, "1"})
 	}

@@ -35,8 +35,16 @@ func (r *roster) set(dir string, want map[string]string) (stale bool, err error)
 	if err := r.load(dir); err != nil {
 		return false, err
 	}
+	all := maps.Clone(want)
+	if all == nil {
+		all = map[string]string{}
+	}
 	for _, f := range slices.Sorted(maps.Keys(r.lines)) {
-		if _, ok := want[f]; ok || r.connected[f] {
+		if _, ok := want[f]; ok {
+			continue
+		}
+		if r.connected[f] {
+			all[f] = natural(f, r.lines[f])
 			continue
 		}
 		if err := r.remove(f); err != nil {
@@ -44,14 +52,35 @@ func (r *roster) set(dir string, want map[string]string) (stale bool, err error)
 		}
 		stale = true
 	}
-	for _, f := range slices.Sorted(maps.Keys(want)) {
-		replaced, err := r.write(f, want[f])
+	replaced, err := r.writeAll(distinct(all))
+	return stale || replaced, err
+}
+
+func (r *roster) writeAll(lines map[string]string) (stale bool, err error) {
+	for _, f := range slices.Sorted(maps.Keys(lines)) {
+		replaced, err := r.write(f, lines[f])
 		if err != nil {
 			return false, err
 		}
 		stale = stale || replaced
 	}
 	return stale, nil
+}
+
+// namesakes are the natural lines of a port and of those that have its name too.
+func (r *roster) namesakes(file, line string) map[string]string {
+	same := map[string]string{file: line}
+	_, name := label(line)
+	for f, text := range r.lines {
+		if f == file || name == "" || !strings.Contains(text, ","+name) {
+			continue
+		}
+		text = natural(f, text)
+		if _, other := label(text); other == name {
+			same[f] = text
+		}
+	}
+	return same
 }
 
 // add writes the file of a port that is plugged in. Files of other ports that have one of its own parts go: those ports are of
@@ -77,7 +106,7 @@ func (r *roster) add(file, line string, own []string) (stale bool, err error) {
 		r.connected = map[string]bool{}
 	}
 	r.connected[file] = true
-	replaced, err := r.write(file, line)
+	replaced, err := r.writeAll(distinct(r.namesakes(file, line)))
 	return stale || replaced, err
 }
 

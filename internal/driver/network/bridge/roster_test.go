@@ -4,9 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"lxd/internal/driver/network/bridge"
+	"lxd/internal/network"
 )
 
 func files(t *testing.T, dir string) (names []string) {
@@ -48,5 +50,58 @@ func TestRoster(t *testing.T) {
 	r.Doubt()
 	if _, err := r.Set(dir, nil); err != nil || len(files(t, dir)) > 0 {
 		t.Error("a doubted folder is not looked at:", files(t, dir), err)
+	}
+}
+
+func TestNamesOfOtherProjectsAreDistinct(t *testing.T) {
+	dir := t.TempDir()
+	at := func(project, instance, device string) string {
+		return bridge.HostFile(network.Net{Dir: filepath.Dir(dir)}, network.Port{Project: project, Instance: instance, Device: device})
+	}
+	dir = filepath.Dir(at("default", "x", "y"))
+	must(t, os.MkdirAll(dir, 0o755))
+	name := func(file string) string {
+		b, err := os.ReadFile(file)
+		must(t, err)
+		parts := strings.Split(strings.TrimSpace(string(b)), ",")
+		return parts[len(parts)-1]
+	}
+	own, foreign, second, dotted := at("default", "a-b", "eth0"), at("b", "a", "eth0"), at("b", "a", "eth1"), at("b.c", "a", "eth0")
+	var r bridge.Roster
+	add := func(file, line string) {
+		t.Helper()
+		_, err := r.Add(file, line, nil)
+		must(t, err)
+	}
+	if add(foreign, "mac1,a-b\n"); name(foreign) != "a-b" {
+		t.Error(name(foreign))
+	}
+	if add(second, "mac2,a-b\n"); name(foreign) != "a-b" || name(second) != "a-b" {
+		t.Error("two NICs of one instance are no collision:", name(foreign), name(second))
+	}
+	add(own, "mac3,a-b\n")
+	if a, b := name(foreign), name(second); a == "a-b" || !strings.HasPrefix(a, "a-b-") || a != b || name(own) != "a-b" {
+		t.Error(a, b, name(own))
+	}
+	add(dotted, "mac4,a-b-c\n")
+	if name(dotted) != "a-b-c" {
+		t.Error(name(dotted))
+	}
+	// The same after a restart, and for a whole roster at once.
+	var again bridge.Roster
+	all := map[string]string{own: "mac3,a-b\n", foreign: "mac1,a-b\n", second: "mac2,a-b\n", dotted: "mac4,a-b-c\n"}
+	if stale, err := again.Set(dir, all); err != nil || stale {
+		t.Error("a restart changes names:", err)
+	}
+	delete(all, own)
+	r.Leave(own)
+	if _, err := r.Set(dir, all); err != nil || name(foreign) != "a-b" {
+		t.Error("alone it has the plain name again:", name(foreign), err)
+	}
+	long := at("p", strings.Repeat("x", 61), "eth0")
+	add(long, "mac,"+strings.Repeat("x", 61)+"-p\n")
+	add(at("default", strings.Repeat("x", 61)+"-p", "eth0"), "mac,"+strings.Repeat("x", 61)+"-p\n")
+	if n := name(long); len(n) != 63 || strings.HasSuffix(n, "-p") {
+		t.Error(n)
 	}
 }

@@ -510,6 +510,6 @@ type nopFirewall struct{}
 func (nopFirewall) Guard(context.Context, network.Guard) error                 { return nil }
 func (nopFirewall) Unguard(context.Context, string) error                      { return nil }
 func (nopFirewall) Filter(context.Context, network.Filter) error               { return nil }
-func (nopFirewall) Logged(context.Context, func(string, []byte)) error { return nil }
+func (nopFirewall) Logged(context.Context, func(string, []byte)) error         { return nil }
 func (nopFirewall) Obstacles(context.Context, network.Guard) ([]string, error) { return nil, nil }
 func (nopFirewall) Unfilter(context.Context, string) error                     { return nil }
