@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"lxd/internal/backup"
 	"lxd/internal/devlxd"
 	"lxd/internal/driver/all"
 	"lxd/internal/host/idmap"
@@ -41,6 +42,7 @@ type domain struct {
 	volumes   *custom.Service
 	images    *image.Service
 	instances *instance.Service
+	backups   *backup.Service
 }
 
 func (a *App) openDomain(ctx context.Context) (err error) {
@@ -68,13 +70,15 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	a.guests = devlxd.New(devlxd.Deps{Images: d.images, Drivers: d.pools.Supported()})
 	a.onClose("sockets of instances", a.guests.Shutdown)
 	d.volumes = a.openVolumes(ctx, d.pools)
+	a.openBackups(ctx, d)
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
-		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks,
+		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks, Belongings: d.backups,
 		Kinds: d.kinds(a.dir.path), Host: host, Announce: a.hub.Announce,
 		Guests:     a.guests,
 		LoadModule: module.Loader{Loaded: "/sys/module"}.Load,
 		RunDir:     a.dir.join("run"), LogDir: a.dir.join("logs"),
 	})
+	d.backups.Use(d.instances)
 	d.profiles.Use(d.instances)
 	d.networks.Use(d.instances)
 	d.images.Publish(d.instances)
@@ -88,7 +92,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 func (a *App) bringUp(ctx context.Context) error {
 	d := a.domain
 	a.onClose("operations", func(ctx context.Context) error { a.ops.Close(ctx); return nil })
-	for _, recoverers := range []map[string]op.Recoverer{d.instances.Recoverers(), d.volumes.Recoverers()} {
+	for _, recoverers := range []map[string]op.Recoverer{d.instances.Recoverers(), d.volumes.Recoverers(), d.backups.Recoverers()} {
 		for kind, recover := range recoverers {
 			a.ops.Register(kind, recover)
 		}
@@ -100,7 +104,7 @@ func (a *App) bringUp(ctx context.Context) error {
 		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }},
 		{"storage pools", d.pools.Start}, {"networks", d.networks.StartAll},
-		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"instances", d.instances.Boot},
+		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"backups", d.backups.Start}, {"instances", d.instances.Boot},
 		{"image updates", a.tendImages}, {"warnings", a.tendWarnings},
 	} {
 		if err := step.fn(ctx); err != nil {

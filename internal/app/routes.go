@@ -27,7 +27,8 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 		networking.Forwards(d.networks), networking.ACLs(d.acls), networking.Allocations(d.networks), networking.Absent(d.networks),
 		endpoint.StoragePools(d.pools), endpoint.StorageVolumes(d.pools, d.volumes, nil),
 		endpoint.Resources(hardware.Host{}.Resources), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
-		endpoint.Instances(d.instances, nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
+		endpoint.Instances(d.instances, endpoint.Import(d.backups, a.rest), nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
+		endpoint.InstanceBackups(d.backups, a.rest, nil),
 		endpoint.InstanceFiles(d.instances, nil), endpoint.InstanceLogs(d.instances, nil),
 		endpoint.InstanceSnapshots(d.instances, nil),
 	}

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"iter"
+	"net/http"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -12,8 +13,11 @@ import (
 	"lxd/internal/rest"
 )
 
+// Importer makes instances of backups that are sent.
+type Importer func(w http.ResponseWriter, c *rest.Call) error
+
 // Instances is the routes of /1.0/instances, but for those of parts of an instance. at places calls about one instance.
-func Instances(svc *instance.Service, at rest.Placement) []rest.Route {
+func Instances(svc *instance.Service, upload Importer, at rest.Placement) []rest.Route {
 	h := instances{svc}
 	const one = "/1.0/instances/{name}"
 	edit := rest.Editor[api.InstancePut]{Load: h.load, Save: h.saveNow, SaveAsync: h.save, PatchSync: true}
@@ -24,7 +28,7 @@ func Instances(svc *instance.Service, at rest.Placement) []rest.Route {
 	}, rest.Edit(one, auth.Can("instance", "can_edit"), edit)...)
 	return append(placed(routes, at),
 		rest.List("GET /1.0/instances", auth.Can("instance", "can_view"), h.list).Strict(),
-		rest.Async("POST /1.0/instances", auth.Can("project", "can_create_instances"), h.create),
+		rest.AsyncOr("POST /1.0/instances", auth.Can("project", "can_create_instances"), h.create, upload),
 		rest.Async("PUT /1.0/instances", auth.Can("project", "can_operate_instances"), h.setStates))
 }
 

@@ -3,13 +3,18 @@ package instance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/host/idmap"
+	"lxd/internal/op"
+	"lxd/internal/profile"
+	"lxd/internal/project"
 	"lxd/internal/storage"
+	"lxd/internal/storage/snapshot"
 	"lxd/internal/store"
 )
 
@@ -39,7 +44,7 @@ func (c *creation) checkCopy(ctx context.Context, post api.InstancesPost) error 
 	if err != nil {
 		return err
 	}
-	c.origin = o
+	c.origin, c.kept = o, o.kept
 	c.inherit(o.v.Record, post)
 	return nil
 }
@@ -116,16 +121,221 @@ func (o *origin) copyTo(ctx context.Context, s *Service, to storage.Volume) erro
 	return nil
 }
 
-// insertSnapshots writes the records of the copied snapshots.
-func (o *origin) insertSnapshots(tx store.Tx, r Record) error {
-	for _, snap := range slices.Clone(o.kept) {
-		was := &snap.Instance
-		was.Project, was.Name, was.Location = r.Project, r.Name, r.Location
-		was.ProfileProject, was.NetworkProject, was.VolumeProject = r.ProfileProject, r.NetworkProject, r.VolumeProject
+// insertSnapshots writes the records of the snapshots that came along.
+func (c *creation) insertSnapshots(tx store.Tx) error {
+	for _, snap := range c.kept {
+		was, r := &snap.Instance, c.r
+		was.Project, was.Name, was.Location, was.ProfileProject, was.NetworkProject = r.Project, r.Name, r.Location, r.ProfileProject, r.NetworkProject
 		was.Pool, was.Privileged, was.Config = r.Pool, r.Privileged, withoutOwn(was.Config)
+		was.Making = false
 		if err := Snapshots.Insert(tx, snap); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Arrival is an instance that comes from elsewhere: from a backup or another server.
+type Arrival struct {
+	// Kind is that of the operation, one of the arrivals; Description is what clients see.
+	Kind        string
+	Description api.OperationType
+	// Same says that it is meant to be the instance that it was: the identity that its volatile keys hold stays, unless another has it.
+	Same bool
+	// Pool is where its root goes, whatever its devices say; "" leaves it to those.
+	Pool string
+	// Snapshots come along.
+	Snapshots []api.InstanceSnapshot
+	// Fill writes the root, which is there and empty, and makes each of the snapshots. What it leaves after a failure is removed.
+	Fill func(ctx context.Context, t *op.Task, pool string, root storage.Volume) error
+}
+
+// Kinds of operations by which instances arrive.
+const (
+	ImportKind  = "instance-import"
+	ReceiveKind = "instance-receive"
+)
+
+// Receive checks a request and returns the work that makes an instance of what arrives. The source of post is not looked at.
+func (s *Service) Receive(ctx context.Context, proj string, post api.InstancesPost, a Arrival) (op.Spec, error) {
+	post.Source = api.InstanceSource{Type: api.SourceTypeNone}
+	c := s.creation(proj, post)
+	c.arrival = &a
+	if err := c.checkSource(ctx, post); err != nil {
+		return op.Spec{}, err
+	}
+	if err := s.d.Store.View(ctx, func(tx store.Tx) error { return c.arrive(tx, a) }); err != nil {
+		return op.Spec{}, err
+	}
+	o := c.spec(a.Kind, a.Description)
+	return o, nil
+}
+
+// arrive checks what came along against what is here. All of it is judged as it will be used: snapshots can be restored.
+func (c *creation) arrive(tx store.Tx, a Arrival) error {
+	if err := c.admit(tx); err != nil {
+		return err
+	}
+	if err := c.settle(tx, a.Pool); err != nil {
+		return err
+	}
+	c.kept = nil
+	for _, in := range a.Snapshots {
+		snap := Snapshot{Name: in.Name, TakenAt: in.CreatedAt.UTC(), ExpiresAt: in.ExpiresAt.UTC(), Instance: c.r}
+		was := &snap.Instance
+		was.Architecture, was.Ephemeral, was.Config, was.Devices, was.Profiles = in.Architecture, in.Ephemeral, withoutOwn(clean(in.Config)), in.Devices, in.Profiles
+		if err := snapshot.CheckName(in.Name); err != nil {
+			return err
+		}
+		for _, other := range c.kept {
+			if other.Name == in.Name {
+				return errs.Newf(errs.Invalid, "the snapshot %q is there twice", in.Name)
+			}
+		}
+		if err := c.s.checkLocal(*was); err != nil {
+			return fmt.Errorf("snapshot %q: %w", in.Name, err)
+		}
+		c.kept = append(c.kept, snap)
+	}
+	return nil
+}
+
+// settle sees to it that the root disk is in the pool that is asked for or, if that of the devices is not there, in that of the default
+// profile.
+func (c *creation) settle(tx store.Tx, pool string) error {
+	v, err := compose(tx, c.r, 0)
+	if err != nil {
+		return err
+	}
+	name := rootDevice(v.devices)
+	root := maps.Clone(v.devices[name])
+	if root == nil {
+		name, root = "root", map[string]string{"type": "disk", "path": "/"}
+	}
+	if pool == "" && !storage.Pools.Has(tx, root["pool"]) {
+		p, err := profile.Collection.Get(tx, profile.Key(c.r.ProfileProject, project.Default))
+		if err != nil {
+			return err
+		}
+		pool = p.Devices[rootDevice(p.Devices)]["pool"]
+	}
+	if pool == "" || pool == root["pool"] {
+		return nil
+	}
+	if !storage.Pools.Has(tx, pool) {
+		return errs.Newf(errs.NotFound, "storage pool %q not found", pool)
+	}
+	root["pool"] = pool
+	c.r.Devices = maps.Clone(c.r.Devices)
+	if c.r.Devices == nil {
+		c.r.Devices = Devices{}
+	}
+	c.r.Devices[name] = root
+	return nil
+}
+
+// own are the volatile keys that make an instance the one that it is.
+func own(key string) bool {
+	return key == "volatile.uuid" || key == "volatile.uuid.generation" || key == "volatile.cloud-init.instance-id" ||
+		strings.HasPrefix(key, "volatile.") && strings.HasSuffix(key, ".hwaddr")
+}
+
+// resume lets an instance that arrives be the one that it was. If that is here already it becomes another.
+func (c *creation) resume(ctx context.Context) error {
+	return c.s.d.Store.View(ctx, func(tx store.Tx) error {
+		taken := false
+		for _, r := range Collection.AllRev(tx, "") {
+			taken = taken || r.Config["volatile.uuid"] == c.r.Config["volatile.uuid"]
+		}
+		if taken || !c.arrival.Same || c.r.Config["volatile.uuid"] == "" {
+			maps.DeleteFunc(c.r.Config, func(k, _ string) bool { return own(k) })
+		}
+		return nil
+	})
+}
+
+// Original is an instance as it can be given to others.
+type Original struct {
+	Instance  api.Instance
+	Snapshots []api.InstanceSnapshot
+	// Profiles are those that it has, in order.
+	Profiles []api.Profile
+	// Pool and Volume are where its root is.
+	Pool   string
+	Volume storage.Volume
+}
+
+// Original describes a complete instance.
+func (s *Service) Original(ctx context.Context, proj, name string) (o Original, err error) {
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		v, err := look(tx, Key(proj, name))
+		if err != nil {
+			return err
+		}
+		if v.Making {
+			return errs.Newf(errs.Invalid, "instance %q is not complete: wait until it is created, or delete it", name)
+		}
+		o = Original{Instance: v.api(s.status(v.key())), Pool: v.Pool, Volume: s.volume(v)}
+		for _, snap := range snapshotsOf(tx, v.key()) {
+			o.Snapshots = append(o.Snapshots, snap.api(tx))
+		}
+		for _, p := range v.layers {
+			o.Profiles = append(o.Profiles, p.API(nil))
+		}
+		return nil
+	})
+	return o, err
+}
+
+// Visit shows what the root of an instance holds, or one of its snapshots, for as long as look takes. ids says who owns what.
+func (s *Service) Visit(ctx context.Context, o Original, snapshot string, look func(at storage.Mounted, ids idmap.Map) error) error {
+	v, err := s.view(ctx, o.Instance.Project, o.Instance.Name)
+	if err != nil {
+		return err
+	}
+	var at storage.Mounted
+	leave := func() error { return s.d.Volumes.Unmount(context.WithoutCancel(ctx), o.Pool, o.Volume.At(snapshot)) }
+	if snapshot == "" {
+		var h *held
+		h, at, err = s.visit(ctx, v)
+		leave = func() error { return s.leave(context.WithoutCancel(ctx), v, h) }
+	} else {
+		at, err = s.d.Volumes.Mount(ctx, o.Pool, o.Volume.At(snapshot))
+	}
+	if err != nil {
+		return err
+	}
+	var ids idmap.Map
+	if at.Shifted {
+		ids = owners(s.idmap(v))
+	}
+	return errors.Join(look(at, ids), leave())
+}
+
+// apart is the snapshot that a running instance is read from; no user's can have its name.
+const apart = "+apart"
+
+// Apart calls do with the name of a snapshot that shows the instance as it is now and goes on doing so, or with "" where the instance itself
+// does: one that does not run, or whose pool keeps no snapshots. Who holds the instance's lock is alone with it.
+func (s *Service) Apart(ctx context.Context, o Original, do func(snapshot string) error) error {
+	key := Key(o.Instance.Project, o.Instance.Name)
+	if r := s.live.get(key); r == nil || r.over() {
+		return do("")
+	}
+	if err := s.Rejoin(ctx, o); err != nil { // a crash may have left it
+		return err
+	}
+	err := s.still(ctx, key, func(ctx context.Context) error { return s.d.Copies.Snapshot(ctx, o.Pool, o.Volume.At(apart)) })
+	if errs.Is(err, errs.Unsupported) {
+		return do("")
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(apart), s.Rejoin(context.WithoutCancel(ctx), o))
+}
+
+// Rejoin removes what Apart made; it may be called when a crash kept Apart from doing so.
+func (s *Service) Rejoin(ctx context.Context, o Original) error {
+	return s.d.Volumes.Delete(ctx, o.Pool, o.Volume.At(apart))
 }

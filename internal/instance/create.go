@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"lxd/api"
@@ -23,10 +24,12 @@ type creation struct {
 	properties  map[string]string
 	// remote is the image of another server that it is made from.
 	remote *api.ImagesPostSource
-	// origin is the instance that it is a copy of.
-	origin *origin
-	start  bool
-	v      view
+	// origin is the instance that it is a copy of, arrival what it comes from elsewhere by; kept are the snapshots that come along.
+	origin  *origin
+	arrival *Arrival
+	kept    []Snapshot
+	start   bool
+	v       view
 	// done is set once the instance is complete: what fails after that does not undo it.
 	done bool
 }
@@ -34,6 +37,18 @@ type creation struct {
 // Create checks a request and returns the work that makes an instance. What is wrong with its configuration or devices fails
 // the work, as clients expect.
 func (s *Service) Create(ctx context.Context, proj string, post api.InstancesPost) (op.Spec, error) {
+	c := s.creation(proj, post)
+	if err := c.checkSource(ctx, post); err != nil {
+		return op.Spec{}, err
+	}
+	if err := s.d.Store.View(ctx, c.admit); err != nil {
+		return op.Spec{}, err
+	}
+	return c.spec("instance-create", api.OperationCreatingInstance), nil
+}
+
+// creation begins one.
+func (s *Service) creation(proj string, post api.InstancesPost) *creation {
 	c := &creation{s: s, start: post.Start, r: Record{
 		Project: proj, Name: post.Name, Location: s.d.Location, Description: post.Description, Type: post.Type,
 		Architecture: post.Architecture, Ephemeral: post.Ephemeral, Stateful: post.Stateful,
@@ -42,17 +57,16 @@ func (s *Service) Create(ctx context.Context, proj string, post api.InstancesPos
 	if c.r.Type == "" {
 		c.r.Type = api.InstanceTypeContainer
 	}
-	if err := c.checkSource(ctx, post); err != nil {
-		return op.Spec{}, err
-	}
-	if err := s.d.Store.View(ctx, c.admit); err != nil {
-		return op.Spec{}, err
-	}
-	o := spec("instance-create", api.OperationCreatingInstance, c.r)
-	o.Resources = map[string][]string{string(api.EntityTypeProject): {project.URL("", "projects", proj)}}
+	return c
+}
+
+// spec is the work; the name is known.
+func (c *creation) spec(kind string, what api.OperationType) op.Spec {
+	o := spec(kind, what, c.r)
+	o.Resources = map[string][]string{string(api.EntityTypeProject): {project.URL("", "projects", c.r.Project)}}
 	o.Metadata = map[string]any{"entity_url": c.r.URL()}
 	o.Run = c.run
-	return o, nil
+	return o
 }
 
 // clean is a copy of a configuration without keys of no value.
@@ -199,6 +213,11 @@ func (c *creation) run(ctx context.Context, t *op.Task) error {
 			return err
 		}
 	}
+	if c.arrival != nil {
+		if err := c.resume(ctx); err != nil {
+			return err
+		}
+	}
 	c.identify()
 	steps := []struct {
 		name     string
@@ -206,7 +225,7 @@ func (c *creation) run(ctx context.Context, t *op.Task) error {
 	}{
 		{"record", c.record, c.forget},
 		{"image", func(ctx context.Context) error { return c.ensureImage(ctx, t) }, nil},
-		{"volume", c.volume, c.dropVolume},
+		{"volume", func(ctx context.Context) error { return c.fill(ctx, t, c.s.volume(c.v)) }, c.dropVolume},
 		{"ready", func(ctx context.Context) error { return c.ready(ctx, t) }, nil},
 	}
 	for _, step := range steps {
@@ -231,15 +250,15 @@ func (c *creation) identify() {
 	// What a client says of an earlier run, as of a copy of an instance that runs, is not true of this one: its host_name is an
 	// interface of somebody else's.
 	c.r.setVolatile(Record{}.kept(c.r.Config))
-	if c.origin != nil {
+	if c.origin != nil || c.arrival != nil {
 		c.fingerprint = c.r.Config["volatile.base_image"]
 		defer func() { c.fingerprint = "" }() // it is copied, not unpacked
 	}
-	uuid := op.NewUUID()
-	c.r.setVolatile(map[string]string{
-		"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": op.NewUUID(),
-		"volatile.base_image": c.fingerprint, "volatile.idmap.base": "0", "volatile.last_state.idmap": noMap,
-	})
+	c.r.setVolatile(map[string]string{"volatile.base_image": c.fingerprint, "volatile.idmap.base": "0", "volatile.last_state.idmap": noMap})
+	if c.arrival == nil || c.r.Config["volatile.uuid"] == "" {
+		uuid := op.NewUUID()
+		c.r.setVolatile(map[string]string{"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": op.NewUUID()})
+	}
 	c.r.Making = true
 }
 
@@ -296,14 +315,16 @@ func (c *creation) ensureImage(ctx context.Context, t *op.Task) error {
 	return c.s.d.Volumes.EnsureImage(ctx, t, c.r.Pool, c.fingerprint)
 }
 
-// volume makes the root volume. On failure nothing of it is left.
-func (c *creation) volume(ctx context.Context) error {
-	return c.fill(ctx, c.s.volume(c.v))
-}
-
-// fill makes a volume of what the instance is made from, of the size that its root disk is to have.
-func (c *creation) fill(ctx context.Context, v storage.Volume) (err error) {
+// fill makes a volume of what the instance is made from, of the size that its root disk is to have. On failure nothing of it is left.
+func (c *creation) fill(ctx context.Context, t *op.Task, v storage.Volume) (err error) {
 	switch {
+	case c.arrival != nil:
+		if err = c.s.d.Volumes.CreateEmpty(ctx, c.r.Pool, v); err != nil {
+			return err
+		}
+		if err = c.arrival.Fill(ctx, t, c.r.Pool, v); err != nil {
+			return errors.Join(err, c.s.d.Volumes.Delete(context.WithoutCancel(ctx), c.r.Pool, v))
+		}
 	case c.origin != nil:
 		err = c.origin.copyTo(ctx, c.s, v)
 	case c.fingerprint == "":
@@ -348,8 +369,8 @@ func (c *creation) ready(ctx context.Context, t *op.Task) error {
 		if err == nil && c.fingerprint != "" {
 			err = c.s.d.Images.Used(tx, c.r.Project, c.fingerprint, c.r.CreatedAt)
 		}
-		if err == nil && c.origin != nil {
-			err = c.origin.insertSnapshots(tx, c.r)
+		if err == nil {
+			err = c.insertSnapshots(tx)
 		}
 		if err != nil || c.start {
 			return err

@@ -146,11 +146,19 @@ func (s *Service) forget(ctx context.Context, v view, last func(store.Tx) error)
 		if !v.Making {
 			tx.Announce(change(ctx, api.LifecycleInstanceDeleted, v.Record))
 		}
+		if s.d.Belongings != nil {
+			if err := s.d.Belongings.Deleted(tx, v.Project, v.Name); err != nil {
+				return err
+			}
+		}
 		if err := Collection.Delete(tx, v.key()); err != nil {
 			return err
 		}
 		return last(tx)
 	})
+	if err == nil && s.d.Belongings != nil {
+		s.d.Belongings.Sweep()
+	}
 	if err == nil {
 		s.shown.drop(v.key())
 		s.portsChanged(v.NetworkProject, v.nics())

@@ -89,7 +89,7 @@ func (r *rebuilding) run(ctx context.Context, t *op.Task) error {
 		do, back func(context.Context) error
 	}{
 		{"image", func(ctx context.Context) error { return r.c.ensureImage(ctx, t) }, nil},
-		{"volume", r.volume, func(ctx context.Context) error { return r.s.d.Volumes.Delete(ctx, r.v.Pool, r.fresh()) }},
+		{"volume", func(ctx context.Context) error { return r.c.fill(ctx, t, r.fresh()) }, func(ctx context.Context) error { return r.s.d.Volumes.Delete(ctx, r.v.Pool, r.fresh()) }},
 		{"record", func(ctx context.Context) error { return r.record(ctx, r.next(), noMore) }, func(ctx context.Context) error {
 			if r.done {
 				return nil
@@ -123,10 +123,6 @@ func (r *rebuilding) fresh() storage.Volume {
 	vol := r.s.volume(r.v)
 	vol.Name += ".new"
 	return vol
-}
-
-func (r *rebuilding) volume(ctx context.Context) error {
-	return r.c.fill(ctx, r.fresh())
 }
 
 // next is the configuration with what it says of the image exchanged.

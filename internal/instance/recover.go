@@ -25,7 +25,7 @@ import (
 func (s *Service) Recoverers() map[string]op.Recoverer {
 	same := s.recoverer(s.reconcile)
 	return map[string]op.Recoverer{
-		"instance-create": same, "instance-start": same, "instance-stop": same, "instance-update": same,
+		"instance-create": same, ImportKind: same, ReceiveKind: same, "instance-start": same, "instance-stop": same, "instance-update": same,
 		"instance-freeze": same, "instance-unfreeze": same, "instance-exec": same,
 		"instance-restart":  s.recoverer(s.reconcileUp),
 		"instance-delete":   s.recoverer(s.finishDelete),

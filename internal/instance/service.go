@@ -81,6 +81,15 @@ type Guests interface {
 	Changed(ctx context.Context, project, name string)
 }
 
+// Belongings is what others keep of instances.
+type Belongings interface {
+	// Deleted and Renamed are told within the transaction that does it.
+	Deleted(tx store.Tx, project, name string) error
+	Renamed(tx store.Tx, project, from, to string) error
+	// Sweep removes from the host what nothing in the store refers to any more, in the background.
+	Sweep()
+}
+
 // Starter runs operations.
 type Starter interface {
 	Start(ctx context.Context, s op.Spec) (*op.Operation, error)
@@ -113,6 +122,8 @@ type Deps struct {
 	Networks Networks
 	// Guests may be nil: instances have no socket then.
 	Guests Guests
+	// Belongings may be nil.
+	Belongings Belongings
 	// Kinds are the kinds of devices, those without Subtype before those with.
 	Kinds []device.Kind
 	Host  Host

@@ -318,7 +318,15 @@ func (r *renaming) record(ctx context.Context, last func(store.Tx) error) error 
 			}
 		}
 		now.Name = r.to.Name
-		if err := errors.Join(Collection.Delete(tx, r.from.key()), Collection.Insert(tx, now)); err != nil {
+		if err := Collection.Insert(tx, now); err != nil {
+			return err
+		}
+		if r.s.d.Belongings != nil { // while both are there: what belongs to an instance needs it
+			if err := r.s.d.Belongings.Renamed(tx, now.Project, r.from.Name, now.Name); err != nil {
+				return err
+			}
+		}
+		if err := Collection.Delete(tx, r.from.key()); err != nil {
 			return err
 		}
 		for _, snap := range kept {

@@ -19,13 +19,16 @@ func fromBrowser(r *http.Request) error {
 }
 
 // bodyType refuses bodies of browsers that are not of a type which a plain web form cannot send.
-func bodyType(r *http.Request, k Kind) error {
+func bodyType(r *http.Request, route *Route) error {
 	if r.ContentLength == 0 || !strings.HasPrefix(r.UserAgent(), "Mozilla") {
 		return nil
 	}
 	allowed := []string{"application/json"}
-	if k == RawKind {
-		allowed = append(allowed, "application/octet-stream", "multipart/form-data")
+	if route.Kind == RawKind {
+		allowed = append(allowed, octets, "multipart/form-data")
+	}
+	if route.uploads {
+		allowed = append(allowed, octets)
 	}
 	typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(allowed, typ) {

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -49,7 +50,9 @@ type Route struct {
 	In, Out reflect.Type
 
 	strict, global, nullEmpty bool
-	serve                     func(s *Server, w http.ResponseWriter, c *Call) error
+	// uploads says that bodies need not be JSON.
+	uploads bool
+	serve   func(s *Server, w http.ResponseWriter, c *Call) error
 }
 
 // On places a route on the member that p names.
@@ -155,6 +158,40 @@ func Async[In any](pattern string, a Access, h func(context.Context, *Call, In) 
 			return s.Start(w, c, spec)
 		}}
 }
+
+// AsyncOr makes a route like Async that also takes bodies of the type application/octet-stream: those are for raw.
+func AsyncOr[In any](pattern string, a Access, h func(context.Context, *Call, In) (op.Spec, error), raw func(http.ResponseWriter, *Call) error) Route {
+	r := Async(pattern, a, h)
+	r.uploads = true
+	decoded := r.serve
+	r.serve = func(s *Server, w http.ResponseWriter, c *Call) error {
+		if strings.HasPrefix(c.Header.Get("Content-Type"), octets) {
+			return raw(w, c)
+		}
+		return decoded(s, w, c)
+	}
+	return r
+}
+
+// AsyncOrStream makes a route like Async whose answer can also be a stream, for clients that accept application/octet-stream.
+func AsyncOrStream[In any](pattern string, a Access, h func(context.Context, *Call, In) (op.Spec, error), stream func(http.ResponseWriter, *Call, In) error) Route {
+	r := Async(pattern, a, h)
+	decoded := r.serve
+	r.serve = func(s *Server, w http.ResponseWriter, c *Call) error {
+		if c.Header.Get("Accept") != octets {
+			return decoded(s, w, c)
+		}
+		in, err := decode[In](w, c)
+		if err != nil {
+			return err
+		}
+		return stream(w, c, in)
+	}
+	return r
+}
+
+// octets is the type of a body that is taken as it is.
+const octets = "application/octet-stream"
 
 // Item is one object of a list.
 type Item[T any] struct {

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -135,7 +136,7 @@ func (s *Server) dispatch(t *tree, w http.ResponseWriter, r *http.Request) error
 
 // enter checks the caller and serves the call here or elsewhere.
 func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) error {
-	if err := errors.Join(fromBrowser(r), bodyType(r, route.Kind), s.awake(r)); err != nil {
+	if err := errors.Join(fromBrowser(r), bodyType(r, route), s.awake(r)); err != nil {
 		return err
 	}
 	id, err := s.identify(r)
@@ -238,14 +239,51 @@ func (s *Server) sync(w http.ResponseWriter, c *Call, metadata any) error {
 	return nil
 }
 
+// Run runs work that answers the call by itself, and waits for it. It is cancelled when the client goes away.
+func (s *Server) Run(c *Call, spec op.Spec) error {
+	o, err := s.Ops.Start(c.Context(), spec)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(c.Context(), func() { _ = o.Cancel(context.WithoutCancel(c.Context())) }) // one that ended is what is wanted
+	defer stop()
+	return o.Wait(context.WithoutCancel(c.Context()))
+}
+
+// rest is how long the rest of a body that is not wanted is taken.
+const rest = 10 * time.Second
+
+// discard takes what is left of a body, so that the client gets to read the answer.
+func discard(w http.ResponseWriter, c *Call) {
+	until, control := time.Now().Add(rest), http.NewResponseController(w)
+	if p, ok := c.Body.(*patient); ok {
+		p.until = until
+	}
+	_ = control.SetReadDeadline(until) // what has no deadlines is not a network
+	_, _ = io.Copy(io.Discard, c.Body)
+	_ = control.SetReadDeadline(time.Time{})
+}
+
 // Start runs work and answers with its operation, for Raw routes; the others do it by themselves.
 func (s *Server) Start(w http.ResponseWriter, c *Call, spec op.Spec) error {
+	return s.StartUntil(w, c, spec, nil)
+}
+
+// StartUntil is Start for work that reads the body of the call: it answers when read is closed, or the work ended.
+func (s *Server) StartUntil(w http.ResponseWriter, c *Call, spec op.Spec, read <-chan struct{}) error {
 	o, err := s.Ops.Start(c.Context(), spec)
 	if err != nil {
 		return err
 	}
 	if own, ok := w.(*writer); ok {
 		own.work = o
+	}
+	if read != nil {
+		select {
+		case <-read:
+		case <-o.Done():
+		}
+		discard(w, c)
 	}
 	w.Header().Set("Location", o.URL())
 	return writeJSON(w, http.StatusAccepted, envelope{

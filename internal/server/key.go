@@ -16,6 +16,8 @@ const (
 	ProxyHTTP   = "core.proxy_http"
 	ProxyHTTPS  = "core.proxy_https"
 	ProxyIgnore = "core.proxy_ignore_hosts"
+	// BackupCompression is how backups are compressed; projects have it too.
+	BackupCompression = "backups.compression_algorithm"
 	// TokenExpiry is how long a token for adding a client is valid.
 	TokenExpiry = "core.remote_token_expiry"
 )
@@ -82,7 +84,7 @@ var keys = schema.New("server",
 	later(schema.Key{Name: "loki.loglevel", Type: schema.String, Default: "info", Short: "Least level of messages that are sent to Loki"}),
 	later(schema.Key{Name: "loki.types", Type: schema.String, Default: "lifecycle,logging", Short: "Types of events that are sent to Loki"}),
 	// miscellaneous
-	later(schema.Key{Name: "backups.compression_algorithm", Type: schema.String, Default: "gzip", Short: "Compression of backups"}),
+	schema.Key{Name: BackupCompression, Type: schema.String, Check: isCompression, Default: "gzip", Short: "How backups are compressed: a program, and perhaps a level"},
 	later(schema.Key{Name: "instances.migration.stateful", Type: schema.Bool, Default: "false", Short: "Whether new instances can be migrated with their state"}),
 	later(schema.Key{Name: "instances.nic.host_name", Type: schema.OneOf("random", "mac"), Default: "random", Short: "How the host side of a NIC is named"}),
 	later(schema.Key{Name: "maas.api.key", Type: schema.String, Secret: true, Short: "API key of the MAAS server"}),

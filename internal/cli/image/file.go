@@ -89,9 +89,9 @@ func importImage(a *command.App, args []string, aliases []string, public bool) e
 	if !a.Flags.Quiet && term.Is(a.Out) {
 		line := &term.Progress{Out: a.Out}
 		defer line.Clear()
-		up.Meta = &counting{r: up.Meta, line: line, label: "Transferring image"}
+		up.Meta = line.Through(up.Meta, "Transferring image")
 		if up.Rootfs != nil {
-			up.Rootfs = &counting{r: up.Rootfs, line: line, label: "Transferring image"}
+			up.Rootfs = line.Through(up.Rootfs, "Transferring image")
 		}
 	}
 	return imported(a, server, aliases, func() (*client.Operation, error) { return server.UploadImage(a.Ctx, up) })
@@ -236,26 +236,6 @@ func addFile(out *tar.Writer, root *os.Root, name string, entry fs.DirEntry) err
 	return err
 }
 
-// counting shows how much was read from r.
-type counting struct {
-	r     io.Reader
-	line  *term.Progress
-	label string
-	n     int64
-	shown int64
-}
-
-// Read reads from the wrapped reader.
-func (c *counting) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	if c.n-c.shown > 1<<20 || err == io.EOF {
-		c.shown = c.n
-		c.line.Show(fmt.Sprintf("%s: %.2fMiB", c.label, float64(c.n)/(1<<20)))
-	}
-	return n, err
-}
-
 func imageExport(a *command.App) *cobra.Command {
 	var vm bool
 	cmd := a.Leaf(command.Leaf{Use: "export [<remote>:]<image> [<target>]", Short: "Export and download images", Least: 1, Most: 2,
@@ -286,7 +266,7 @@ func exportImage(a *command.App, store *Store, image *api.Image, target string) 
 	}
 	defer line.Clear()
 	return store.Export(a.Ctx, image, func(f client.ImageFile) error {
-		return saveFile(exportPath(target, f.Name), &counting{r: f.Body, line: line, label: "Exporting the image"})
+		return saveFile(exportPath(target, f.Name), line.Through(f.Body, "Exporting the image"))
 	})
 }
 

@@ -33,3 +33,28 @@ func (p *Progress) Clear() {
 		p.last = 0
 	}
 }
+
+// Through shows below label how much was read of r.
+func (p *Progress) Through(r io.Reader, label string) io.Reader {
+	return &counting{r: r, line: p, label: label}
+}
+
+// counting shows how much was read.
+type counting struct {
+	r     io.Reader
+	line  *Progress
+	label string
+	n     int64
+	shown int64
+}
+
+// Read reads from the wrapped reader.
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if c.n-c.shown > 1<<20 || err == io.EOF {
+		c.shown = c.n
+		c.line.Show(fmt.Sprintf("%s: %.2fMiB", c.label, float64(c.n)/(1<<20)))
+	}
+	return n, err
+}
