@@ -1,11 +1,15 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,12 +48,23 @@ func checkSquashfs(f *os.File) error {
 	return nil
 }
 
-// unpackSquashfs unpacks into a folder that must not exist yet, and then takes away what would be dangerous on the host.
-func unpackSquashfs(ctx context.Context, file, dest string) error {
+// Bounds of the program that unpacks squashfs.
+const (
+	unpackMemory = 1 << 30
+	unpackTime   = time.Hour
+)
+
+// unpackSquashfs unpacks into a folder that must not exist yet, and then takes away what would be dangerous on the host. The program sees
+// nothing of the host but the file and that folder; who is not root runs it with their own rights. scratch is a folder that may be covered
+// meanwhile, for the program only.
+func unpackSquashfs(ctx context.Context, file, dest, scratch string) error {
 	if _, err := os.Stat(unsquashfs); err != nil {
 		return errs.Newf(errs.Unsupported, "squashfs images need %s: install squashfs-tools", unsquashfs)
 	}
-	_, err := run.Output(ctx, run.Call{Path: unsquashfs, Args: []string{"-no-progress", "-quiet", "-dest", dest, file}})
+	if err := os.Mkdir(dest, 0o755); err != nil {
+		return err
+	}
+	err := runUnsquashfs(ctx, file, dest, scratch)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -60,6 +75,43 @@ func unpackSquashfs(ctx context.Context, file, dest string) error {
 		return errs.Newf(errs.Invalid, "the squashfs rootfs cannot be unpacked: %w", err)
 	}
 	return fs.Disarm(ctx, dest)
+}
+
+func runUnsquashfs(ctx context.Context, file, dest, scratch string) error {
+	args := []string{"-no-progress", "-quiet", "-force", "-ignore-errors", "-processors", "2", "-data-queue", "64", "-frag-queue", "64", "-dest"}
+	if os.Geteuid() != 0 {
+		_, err := run.Output(ctx, run.Call{Path: unsquashfs, Args: append(args, dest, file)})
+		return err
+	}
+	r, err := run.Jail{
+		Path: unsquashfs, Args: append(args, "/out", "/image"), Dir: scratch, Memory: unpackMemory, FileSize: maxFile, Time: unpackTime,
+		Binds: []run.Bind{{From: file, Name: "image"}, {From: dest, Name: "out", Writable: true}},
+	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if why := complaint(r.Stderr); r.Code != 0 && (why != "" || r.Code > 2) {
+		return fmt.Errorf("%s (exit code %d)", cmp.Or(why, "the program failed"), r.Code)
+	}
+	return nil
+}
+
+// maxFile is the largest file that an image may have in it.
+const maxFile = 1 << 40
+
+// complaint is the first thing that the program could not do, other than what it is not to: making device nodes, and setting attributes that
+// a container could not set itself.
+func complaint(text string) string {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		node := strings.Contains(line, "failed to create") && (strings.Contains(line, "character device") || strings.Contains(line, "block device"))
+		attribute := strings.Contains(line, "failed to write xattr ") && !strings.Contains(line, "xattr security.capability") && !strings.Contains(line, "xattr user.") &&
+			strings.Contains(line, "Operation not permitted")
+		if line != "" && !node && !attribute {
+			return line
+		}
+	}
+	return ""
 }
 
 // fullDisk tells whether a file system has practically no room left.

@@ -45,7 +45,7 @@ func (s *Service) Unpack(ctx context.Context, fingerprint, root string, progress
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
-	u := unpacking{ctx: ctx, size: size + split, progress: progress}
+	u := unpacking{ctx: ctx, size: size + split, progress: progress, scratch: s.d.Tmp}
 	if err := u.extract(s.metaFile(fingerprint), root, wanted); err != nil {
 		return err
 	}
@@ -72,6 +72,8 @@ type unpacking struct {
 	size     int64
 	before   int64
 	progress func(string)
+	// scratch is a folder that may be covered for a program.
+	scratch string
 }
 
 // root unpacks the second file of a split image to dest.
@@ -93,7 +95,7 @@ func (u *unpacking) root(path, dest string) error {
 	case archive.QCOW2:
 		return errs.Newf(errs.Unsupported, "the image is for virtual machines, which this server does not run yet")
 	case archive.Squashfs:
-		return unpackSquashfs(u.ctx, path, dest)
+		return unpackSquashfs(u.ctx, path, dest, u.scratch)
 	}
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return err
