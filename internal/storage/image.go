@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"lxd/internal/errs"
+	"lxd/internal/host/fs"
 	"lxd/internal/op"
 	"lxd/internal/project"
 	"lxd/internal/store"
@@ -71,7 +72,10 @@ func (s *Service) unpack(ctx context.Context, pool, fingerprint string, show fun
 	}
 	v := Volume{Type: ImageVolume, Name: fingerprint}
 	err = p.Create(ctx, v, func(ctx context.Context, root string) error {
-		return s.d.Unpack(ctx, fingerprint, root, show)
+		if err := s.d.Unpack(ctx, fingerprint, root, show); err != nil {
+			return err
+		}
+		return fs.Sync(root) // or a loss of power could leave a record of a tree that is not whole
 	})
 	if err != nil && !errs.Is(err, errs.Conflict) { // one that is there already is whole
 		return err

@@ -75,3 +75,12 @@ func TestJailHolds(t *testing.T) {
 		t.Errorf("what is not there is not shown: %v", err)
 	}
 }
+func BenchmarkJail(b *testing.B) {
+	dir := b.TempDir()
+	for b.Loop() {
+		r, err := run.Jail{Path: "/usr/bin/true", Dir: dir, Memory: 1 << 30, FileSize: 1 << 20, Time: 10 * time.Second}.Run(b.Context())
+		if err != nil || r.Code != 0 {
+			b.Fatal(r, err)
+		}
+	}
+}
