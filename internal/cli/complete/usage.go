@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // spot is one argument in the usage line of a command.
@@ -18,16 +19,17 @@ type spot struct {
 	pair bool
 }
 
+// Most runs complete nothing, and must not wait for these.
 var (
-	words  = regexp.MustCompile(`(?:<[^>]*>|[^\s<])+`)
-	placed = regexp.MustCompile(`<([^>]*)>`)
+	words  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:<[^>]*>|[^\s<])+`) })
+	placed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<([^>]*)>`) })
 )
 
 // spots reads a usage line such as "attach [<remote>:]<network> <instance> [<device name>]".
 func spots(use string) []spot {
 	var out []spot
 	_, rest, _ := strings.Cut(use, " ")
-	for _, word := range words.FindAllString(rest, -1) {
+	for _, word := range words().FindAllString(rest, -1) {
 		switch {
 		case strings.HasPrefix(strings.TrimLeft(word, "["), "--"), word == "[flags]":
 		case repeatsLast(word, out):
@@ -42,7 +44,7 @@ func spots(use string) []spot {
 func newSpot(word string) spot {
 	s := spot{remote: strings.Contains(word, "<remote>:") || strings.Contains(word, "<remote:>"), repeats: strings.Contains(word, "..."), pair: strings.Contains(word, "=")}
 	var names []string
-	for _, m := range placed.FindAllStringSubmatch(word, -1) {
+	for _, m := range placed().FindAllStringSubmatch(word, -1) {
 		if !strings.HasPrefix(m[1], "remote") {
 			names = append(names, m[1])
 		}
@@ -67,7 +69,7 @@ func repeatsLast(word string, before []spot) bool {
 	if len(before) == 0 || !strings.Contains(word, "...") || strings.Contains(word, "=") {
 		return false
 	}
-	m := placed.FindAllStringSubmatch(word, -1)
+	m := placed().FindAllStringSubmatch(word, -1)
 	return slices.ContainsFunc(m, func(m []string) bool { return m[1] == before[len(before)-1].what })
 }
 

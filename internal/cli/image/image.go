@@ -34,8 +34,11 @@ func Command(a *command.App) *cobra.Command {
 		imageList(a), imageRefresh(a), imageSetProperty(a), imageShow(a), imageUnsetProperty(a))
 }
 
-// fingerprintForm is a fingerprint, or enough of one.
-var fingerprintForm = regexp.MustCompile("^[0-9a-f]{12,64}$")
+// isFingerprint tells whether s is a fingerprint, or enough of one.
+func isFingerprint(s string) bool {
+	const enough, whole = 12, 64
+	return len(s) >= enough && len(s) <= whole && strings.Trim(s, "0123456789abcdef") == ""
+}
 
 // Resolve finds the image that name, an alias or the beginning of a fingerprint, means.
 func Resolve(a *command.App, server *client.Client, name string) (fingerprint, kind string, err error) {
@@ -49,7 +52,7 @@ func Resolve(a *command.App, server *client.Client, name string) (fingerprint, k
 		return alias.Target, alias.Type, nil
 	case !client.IsNotFound(err):
 		return "", "", err
-	case !fingerprintForm.MatchString(name):
+	case !isFingerprint(name):
 		return "", "", &client.Error{Status: http.StatusNotFound, Text: "Image not found"}
 	}
 	var image api.Image

@@ -234,7 +234,7 @@ func (s *Store) Offer(server *client.Client, name string, body *api.InstancesPos
 			name = "default"
 		}
 		body.Source.Mode, body.Source.Server, body.Source.Protocol = "pull", s.remote.Addr, "simplestreams"
-		if body.Source.Alias = name; fingerprintForm.MatchString(name) {
+		if body.Source.Alias = name; isFingerprint(name) {
 			body.Source.Alias, body.Source.Fingerprint = "", name
 		}
 		return nil
