@@ -16,7 +16,7 @@ var ranks = map[string]int{
 	"internal/project": 30, "internal/trust": 31, "internal/profile": 31, "internal/network": 32, "internal/storage": 33, "internal/image": 34,
 	"internal/device": 35, "internal/machine": 36, "internal/instance": 37, "internal/metric": 38, "internal/devlxd": 38, "internal/backup": 38,
 	"internal/migrate": 39,
-	"internal/driver": 40, "internal/driver/all": 41,
+	"internal/driver":  40, "internal/driver/all": 41,
 	"internal/endpoint": 50,
 	"internal/app":      60,
 	"internal/admin":    60,

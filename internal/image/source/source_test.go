@@ -102,7 +102,9 @@ func TestClosedNetwork(t *testing.T) {
 	var asked atomic.Int64
 	address, cert := serve(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
 	port := address[strings.LastIndex(address, ":"):]
-	proxy := func(*url.URL) (*url.URL, error) { return url.Parse("http://" + strings.TrimPrefix(address, "https://")) }
+	proxy := func(*url.URL) (*url.URL, error) {
+		return url.Parse("http://" + strings.TrimPrefix(address, "https://"))
+	}
 	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "10.1.2.3", "192.168.1.1", "169.254.169.254", "[fe80::1]",
 		"[fd00::1]", "100.64.1.1", "[64:ff9b::7f00:1]", "224.0.0.1", "[2002:7f00:1::]"} {
 		for name, s := range map[string]*source.Sources{"directly": {}, "by a proxy": {Proxy: proxy}} {
