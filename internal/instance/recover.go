@@ -260,18 +260,22 @@ func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 			return err
 		}
 	}
-	if !r.over() {
-		r.ready.Store(schema.IsTrue(v.Config["volatile.last_state.ready"]))
-		s.startAgain(ctx, v, m)
-	}
+	r.ready.Store(schema.IsTrue(v.Config["volatile.last_state.ready"]))
 	s.watch(r)
+	s.revive(ctx, r, v)
+	return nil
+}
+
+// revive does for a machine again what ended with the daemon that started it, and what that had begun to change.
+func (s *Service) revive(ctx context.Context, r *running, v view) {
+	if r.over() {
+		return
+	}
+	s.startAgain(ctx, v, r.m)
 	if err := s.replug(ctx, r.key); err != nil {
 		slog.Warn("Could not give a running instance its devices", "instance", r.key, "err", err)
 	}
-	if !r.over() {
-		s.openSocketAgain(v)
-	}
-	return nil
+	s.openSocketAgain(v)
 }
 
 // Shutdown stops all running instances of this member, those of higher boot.stop.priority first, and kills those that take
