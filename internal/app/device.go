@@ -1,22 +1,34 @@
 package app
 
 import (
+	"context"
+
 	"lxd/internal/device"
 	"lxd/internal/driver/device/disk"
 	"lxd/internal/driver/device/nic"
 	"lxd/internal/driver/device/proxy"
+	"lxd/internal/driver/device/unix"
+	"lxd/internal/driver/device/unix/watch"
 	"lxd/internal/endpoint"
 	"lxd/internal/schema"
 )
 
-// kinds are the devices that instances may have. The names of what they make on the host differ between daemons by salt.
-func (d *domain) kinds(salt string) []device.Kind {
-	return []device.Kind{disk.Kind(d.pools), nic.Bridged(d.networks, salt), proxy.Kind(d.backends.Relays, d.backends.NAT)}
+// kinds are the devices that instances may have.
+func (a *App) kinds(d *domain) []device.Kind {
+	nodes := &watch.Watcher{}
+	a.onClose("watch over device nodes", func(context.Context) error { return nodes.Close() })
+	return allKinds(d, a.dir.path, nodes)
+}
+
+// allKinds are the kinds; the names of what they make on the host differ between daemons by salt.
+func allKinds(d *domain, salt string, nodes *watch.Watcher) []device.Kind {
+	all := []device.Kind{disk.Kind(d.pools), nic.Bridged(d.networks, salt), proxy.Kind(d.backends.Relays, d.backends.NAT)}
+	return append(all, unix.Kinds(nodes)...)
 }
 
 // deviceTables adds the keys of all devices to what the API tells of configuration.
 func deviceTables(t endpoint.Tables) {
-	for _, k := range []device.Kind{disk.Kind(nil), nic.Bridged(nil, ""), proxy.Kind(nil, nil)} {
+	for _, k := range allKinds(&domain{}, "", nil) {
 		name := "device-" + k.Type
 		if k.Subtype != "" {
 			name += "-" + k.Subtype

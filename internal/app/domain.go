@@ -73,7 +73,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	a.openBackups(ctx, d)
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks, Belongings: d.backups,
-		Kinds: d.kinds(a.dir.path), Host: host, Announce: a.hub.Announce,
+		Kinds: a.kinds(d), Host: host, Announce: a.hub.Announce,
 		Guests:     a.guests,
 		LoadModule: module.Loader{Loaded: "/sys/module"}.Load,
 		RunDir:     a.dir.join("run"), LogDir: a.dir.join("logs"),

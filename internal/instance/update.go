@@ -44,7 +44,7 @@ func (s *Service) Update(ctx context.Context, proj, name string, put api.Instanc
 	}
 	o := spec("instance-update", api.OperationUpdatingInstance, v.Record)
 	o.Run = func(ctx context.Context, t *op.Task) error {
-		return t.Step(ctx, "update", func(ctx context.Context) error { return s.update(ctx, v.key(), put) }, nil)
+		return s.update(ctx, t, v.key(), put)
 	}
 	return o, nil
 }
@@ -60,8 +60,7 @@ func (s *Service) UpdateNow(ctx context.Context, proj, name string, put api.Inst
 		return err
 	}
 	o := spec("instance-update", api.OperationUpdatingInstance, v.Record)
-	o.Args = nil // the caller waits, and what is done is one transaction
-	o.Run = func(ctx context.Context, _ *op.Task) error { return s.update(ctx, v.key(), put) }
+	o.Run = func(ctx context.Context, t *op.Task) error { return s.update(ctx, t, v.key(), put) }
 	running, err := s.d.Ops.Start(ctx, o)
 	if err == nil {
 		err = running.Wait(ctx)
@@ -73,7 +72,7 @@ func (s *Service) UpdateNow(ctx context.Context, proj, name string, put api.Inst
 }
 
 // update writes the record and then brings a running machine up to date; if that fails the record is as before.
-func (s *Service) update(ctx context.Context, key string, put api.InstancePut) error {
+func (s *Service) update(ctx context.Context, t *op.Task, key string, put api.InstancePut) error {
 	old, err := s.viewByKey(ctx, key)
 	if err != nil {
 		return err
@@ -87,17 +86,16 @@ func (s *Service) update(ctx context.Context, key string, put api.InstancePut) e
 	if err := s.checkUpdate(ctx, old, &next); err != nil {
 		return err
 	}
-	if err := s.write(ctx, old, next); err != nil {
+	back := func(ctx context.Context) error {
+		return errors.Join(s.write(ctx, old, old.Record), s.catchUp(ctx, key))
+	}
+	if err := t.Step(ctx, "record", func(ctx context.Context) error { return s.write(ctx, old, next) }, back); err != nil {
 		return err
 	}
 	if now, err := s.viewByKey(ctx, key); err == nil {
 		s.portsChanged(old.NetworkProject, append(old.nics(), now.nics()...))
 	}
-	if err := s.catchUp(ctx, key); err != nil {
-		ctx := context.WithoutCancel(ctx)
-		return errors.Join(err, s.write(ctx, old, old.Record), s.catchUp(ctx, key))
-	}
-	return nil
+	return t.Step(ctx, "machine", func(ctx context.Context) error { return s.catchUp(ctx, key) }, nil)
 }
 
 // catchUp gives a running machine what its configuration asks for now.

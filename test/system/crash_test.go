@@ -48,6 +48,11 @@ var crashes = []struct {
 	{"instance-create", func(*harness.Daemon) {}, func(d *harness.Daemon) { _, _ = d.TryLXC("init", "busybox", "x") }},
 	{"instance-start", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("start", "x") }},
 	{"instance-stop", func(d *harness.Daemon) { d.LXC("launch", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("stop", "-f", "x") }},
+	{"instance-update", func(d *harness.Daemon) { d.LXC("launch", "busybox", "x") }, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("query", "-X", "PATCH", "/1.0/instances/x", "-d", `{"config": {"limits.processes": "90"}, "devices": {
+			"d": {"type": "disk", "source": "/usr", "path": "/mnt/d"}, "n": {"type": "unix-char", "path": "/dev/n", "major": "1", "minor": "3"},
+			"eth0": {"type": "none"}, "eth1": {"type": "nic", "network": "lxdbr0", "name": "eth1"}}}`)
+	}},
 	{"instance-delete", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("delete", "x") }},
 	{"instance-snapshot", func(d *harness.Daemon) { d.LXC("launch", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("snapshot", "x") }},
 	{"instance-snapshot-delete", kept, func(d *harness.Daemon) { _, _ = d.TryLXC("delete", "x/s0") }},
