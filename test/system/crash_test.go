@@ -60,6 +60,21 @@ var crashes = []struct {
 	{"instance-restore", func(d *harness.Daemon) { kept(d); d.LXC("start", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("restore", "x", "s0") }},
 	{"instance-rename", kept, func(d *harness.Daemon) { _, _ = d.TryLXC("rename", "x", "y") }},
 	{"instance-rebuild", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("rebuild", "busybox", "x") }},
+
+	{"volume-create", twoPools, attempt("copy", "va/v", "vb/w")},
+	{"volume-delete", twoPools, attempt("delete", "va", "v")},
+	{"volume-update", twoPools, attempt("set", "va", "v", "size=2GiB")},
+	{"volume-rename", twoPools, attempt("rename", "va", "v", "w")},
+	{"volume-move", twoPools, attempt("move", "va/v", "vb/w")},
+	{"volume-refresh", func(d *harness.Daemon) {
+		twoPools(d)
+		d.LXC("storage", "volume", "copy", "va/v", "vb/w")
+		d.LXC("storage", "volume", "snapshot", "va", "v", "s1")
+	}, attempt("copy", "va/v", "vb/w", "--refresh")},
+	{"volume-restore", twoPools, attempt("restore", "va", "v", "s0")},
+	{"volume-snapshot", twoPools, attempt("snapshot", "va", "v", "s1")},
+	{"volume-snapshot-delete", twoPools, attempt("delete", "va", "v/s0")},
+	{"volume-snapshot-rename", twoPools, attempt("rename", "va", "v/s0", "v/s1")},
 }
 
 // kept prepares a stopped instance with a snapshot.
@@ -150,6 +165,7 @@ func settle(t *testing.T, d *harness.Daemon) {
 		}
 		d.LXC("delete", "-f", "x")
 	}
+	settleVolumes(t, d)
 	var list struct {
 		Metadata []struct{ Fingerprint string }
 	}
