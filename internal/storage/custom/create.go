@@ -1,8 +1,10 @@
 package custom
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -197,7 +199,11 @@ func (c *creation) volume(ctx context.Context, p storage.Pool) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := resize(ctx, p, v); err != nil {
+	err = resize(ctx, p, v)
+	if err == nil && c.origin != nil {
+		err = fits(ctx, p, v)
+	}
+	if err != nil {
 		return c.s.dropped(ctx, c.r.Pool, v, err)
 	}
 	return nil
@@ -228,6 +234,23 @@ func resize(ctx context.Context, p storage.Pool, v storage.Volume) error {
 		return errs.Newf(errs.Unsupported, "the storage pool has no quotas: leave the size out, or use a pool with another driver")
 	}
 	return nil
+}
+
+// fits fails with Invalid if a volume that was filled before it had a quota holds more than that: quotas only hold back what is written later.
+func fits(ctx context.Context, p storage.Pool, v storage.Volume) error {
+	size, err := schema.ParseSize(cmp.Or(v.Config["size"], "0"))
+	if _, ok := p.(storage.Measurer); !ok || size == 0 || err != nil { // such a pool has no quotas
+		return err
+	}
+	m, err := p.Mount(ctx, v)
+	if err != nil {
+		return err
+	}
+	used, err := count(ctx, m.Root)
+	if err = errors.Join(err, p.Unmount(context.WithoutCancel(ctx), v)); err == nil && used > size {
+		err = errs.Newf(errs.Invalid, "size %s of the volume is too small for the %d bytes that it would hold: make it larger, or leave it out", v.Config["size"], used)
+	}
+	return err
 }
 
 // record makes the volume one like any other.

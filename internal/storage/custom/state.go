@@ -30,7 +30,7 @@ func (s *Service) State(ctx context.Context, at storage.Name) (st api.StorageVol
 		if r.Type != storage.CustomVolume {
 			return st, nil
 		}
-		used, err = s.count(ctx, n)
+		used, err = s.measure(ctx, n)
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			return st, nil
 		}
@@ -43,20 +43,25 @@ func (s *Service) State(ctx context.Context, at storage.Name) (st api.StorageVol
 	return st, nil
 }
 
-// count adds up the blocks of all files of a volume, each once. What goes away meanwhile does not count.
-func (s *Service) count(ctx context.Context, n Name) (bytes int64, err error) {
+// measure adds up what a volume holds, in a few seconds.
+func (s *Service) measure(ctx context.Context, n Name) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	seen := map[uint64]bool{}
 	m, err := s.d.Pools.Mount(ctx, n.Pool, n.volume())
 	if err != nil {
 		return 0, err
 	}
-	root, err := os.OpenRoot(m.Root) // whoever uses the volume may put links into our way
+	return count(ctx, m.Root)
+}
+
+// count adds up the blocks of all files below a folder, each once. What goes away meanwhile does not count.
+func count(ctx context.Context, path string) (bytes int64, err error) {
+	root, err := os.OpenRoot(path) // whoever uses the volume may put links into our way
 	if err != nil {
 		return 0, err
 	}
 	defer root.Close()
+	seen := map[uint64]bool{}
 	err = fs.WalkDir(root.FS(), ".", func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || ctx.Err() != nil {
 			return ctx.Err()
