@@ -46,6 +46,9 @@ func guards() map[string]network.Guard {
 		"none":        {Network: "lxdbr0"},
 		"forwards":    {Network: "lxdbr0", IPv4: v4, IPv6: v6, Forwards: forwards()},
 		"policy":      {Network: "lxdbr0", IPv4: v4, IPv6: v6, DHCPv4: true, DNS: true, Policy: policy()},
+		"policy-forwards": {Network: "lxdbr0", IPv4: v4, IPv6: v6, Forwards: forwards(), Policy: &acl.Policy{
+			Ingress: acl.Side{Default: acl.Reject}, Egress: acl.Side{Default: acl.Allow},
+		}},
 		"policy-alone": {Network: "lxdbr0", IPv4: kept, Policy: &acl.Policy{
 			Ingress: acl.Side{Default: acl.Allow}, Egress: acl.Side{Default: acl.Drop, Log: true},
 		}},

@@ -67,6 +67,11 @@ func policed(g network.Guard, hook string) (rules []rule) {
 	if hook != "input" {
 		rules = append(rules, all(oifname(g.Network), jump(policyChain(ingress, g.Network))))
 	}
+	if hook == "output" && len(g.Forwards) > 0 { // what a forward sends elsewhere still has the interface of its first destination here
+		for _, f := range families(g) {
+			rules = append(rules, all(destinationChanged(), nfproto(f.Subnet.Addr().Is6(), ""), daddr(f.Subnet, true), jump(policyChain(ingress, g.Network))))
+		}
+	}
 	return rules
 }
 

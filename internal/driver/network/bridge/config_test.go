@@ -56,7 +56,7 @@ func TestFillRefuses(t *testing.T) {
 		"FIRST-LAST":             {"ipv4.address": "10.1.2.1/24", "ipv4.dhcp.ranges": "10.1.2.9-10.1.2.2"},
 		"of the other family":    {"ipv4.address": "10.1.2.1/24", "ipv4.nat.address": "fd42::1"},
 		"room to choose":         {"ipv6.address": "fd42::1/80"},
-		"not support":            {"bridge.external_interfaces": "eth1/eth0/5"},
+		"makes none of VLANs":    {"bridge.external_interfaces": "eth1/eth0/5"},
 		`supports "native"`:      {"bridge.driver": "openvswitch"},
 		`supports "standard"`:    {"bridge.mode": "fan"},
 		"control character":      {"dns.domain": "lxd\nuser=root"},
