@@ -110,6 +110,7 @@ var proven = [...]string{
 	"network_acl",
 	"certificate_project",
 	"network_bridge_acl",
+	"warnings",
 	"storage_api_project",
 	"server_instance_driver_operational",
 	"server_supported_storage_drivers",

@@ -126,10 +126,13 @@ func (d *Driver) Guarded(name string) network.Net {
 	return d.guarded[name]
 }
 
-// Inspect implements network.Inspector.
+// Inspect implements network.Inspector. What the key user.trouble says is a problem too, so that scripts can make one.
 func (d *Driver) Inspect(_ context.Context, n network.Net) ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if own := n.Config["user.trouble"]; own != "" {
+		return append([]string{own}, d.problems[n.Name]...), nil
+	}
 	return d.problems[n.Name], nil
 }
 
