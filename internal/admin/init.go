@@ -74,17 +74,26 @@ func (o choices) check() error {
 		return errs.Newf(errs.Invalid, "--auto, --minimal, --preseed and --dump exclude each other: use one of them")
 	case !o.auto && o.details():
 		return errs.Newf(errs.Invalid, "the --storage-* and --network-* flags go with --auto only")
-	case o.device != "" && o.loop != -1:
-		return errs.Newf(errs.Invalid, "--storage-create-device and --storage-create-loop exclude each other: use one of them")
-	case (o.device != "" || o.loop != -1) && (o.backend == "" || o.backend == dirBackend):
-		return errs.Newf(errs.Invalid, "--storage-create-device and --storage-create-loop need a backend that can use a device, such as "+
-			"--storage-backend btrfs: the dir backend keeps its volumes in a folder")
-	case o.loop != -1 && o.loop < 1:
-		return errs.Newf(errs.Invalid, "--storage-create-loop must be at least 1 (GiB)")
 	case o.port != -1 && (o.port < 1 || o.port > 65535):
 		return errs.Newf(errs.Invalid, "--network-port must be from 1 to 65535")
 	case o.uiLink:
 		return errs.Newf(errs.Unsupported, "the web interface is not supported yet: leave out --ui-initial-access-link")
+	}
+	return o.checkPlace()
+}
+
+// checkPlace refuses flags about what the pool is on that make no sense.
+func (o choices) checkPlace() error {
+	switch {
+	case o.device == "" && o.loop == -1:
+		return nil
+	case o.device != "" && o.loop != -1:
+		return errs.Newf(errs.Invalid, "--storage-create-device and --storage-create-loop exclude each other: use one of them")
+	case o.backend == "" || o.backend == dirBackend:
+		return errs.Newf(errs.Invalid, "--storage-create-device and --storage-create-loop need a backend that can use a device, such as "+
+			"--storage-backend btrfs: the dir backend keeps its volumes in a folder")
+	case o.device == "" && o.loop < 1:
+		return errs.Newf(errs.Invalid, "--storage-create-loop must be at least 1 (GiB)")
 	}
 	return nil
 }

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/host/fs"
 	"lxd/internal/host/idmap"
+	"lxd/internal/image"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
@@ -104,21 +108,84 @@ func withoutOwn(config map[string]string) map[string]string {
 }
 
 // copyTo copies the volume, and those of the snapshots; on failure nothing is left. A source that runs is held still meanwhile.
-func (o *origin) copyTo(ctx context.Context, s *Service, to storage.Volume) error {
+func (o *origin) copyTo(ctx context.Context, s *Service, to storage.Place) error {
+	if o.v.Pool != to.Pool {
+		return o.carryTo(ctx, s, to)
+	}
 	from := s.volume(o.v)
 	if o.snapshot != "" {
-		return s.d.Copies.Copy(ctx, o.v.Pool, from.At(o.snapshot), to)
+		return s.d.Copies.Copy(ctx, to.Pool, from.At(o.snapshot), to.Volume)
 	}
-	err := s.still(ctx, o.v.key(), func(ctx context.Context) error { return s.d.Copies.Copy(ctx, o.v.Pool, from, to) })
+	err := s.still(ctx, o.v.key(), func(ctx context.Context) error { return s.d.Copies.Copy(ctx, to.Pool, from, to.Volume) })
 	if err != nil {
 		return err
 	}
 	for _, snap := range o.kept {
-		if err := s.d.Copies.Copy(ctx, o.v.Pool, from.At(snap.Name), to.At(snap.Name)); err != nil {
-			return errors.Join(err, s.d.Volumes.Delete(context.WithoutCancel(ctx), o.v.Pool, to))
+		if err := s.d.Copies.Copy(ctx, to.Pool, from.At(snap.Name), to.Volume.At(snap.Name)); err != nil {
+			return errors.Join(err, s.d.Volumes.Delete(context.WithoutCancel(ctx), to.Pool, to.Volume))
 		}
 	}
 	return nil
+}
+
+// carryTo is copyTo for another pool: by the pools' own format if they have one in common, else file by file.
+func (o *origin) carryTo(ctx context.Context, s *Service, to storage.Place) error {
+	from := s.volume(o.v)
+	if o.snapshot != "" {
+		return s.carry(ctx, func() (image.Tree, error) { return s.openSnapshot(ctx, o.v, o.snapshot) }, to, s.d.Copies.CreateFilled)
+	}
+	var names []string
+	for _, snap := range o.kept {
+		names = append(names, snap.Name)
+	}
+	err := s.still(ctx, o.v.key(), func(ctx context.Context) error {
+		err := s.d.Copies.Stream(ctx, storage.Place{Pool: o.v.Pool, Volume: from}, names, to)
+		if !errs.Is(err, errs.Unsupported) {
+			names = nil // they came along
+			return err
+		}
+		return s.carry(ctx, func() (image.Tree, error) { return s.openRoot(ctx, o.v) }, to, s.d.Copies.CreateFilled)
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		open := func() (image.Tree, error) { return s.openSnapshot(ctx, o.v, name) }
+		if err := s.carry(ctx, open, storage.Place{Pool: to.Pool, Volume: to.Volume.At(name)}, s.d.Copies.Fill); err != nil {
+			return errors.Join(err, s.d.Volumes.Delete(context.WithoutCancel(ctx), to.Pool, to.Volume))
+		}
+	}
+	return nil
+}
+
+// filling makes a volume or snapshot of what fill writes.
+type filling = func(ctx context.Context, pool string, v storage.Volume, fill func(ctx context.Context, root string) error) error
+
+// carry makes a volume or snapshot of the files of a tree, with owners as seen inside.
+func (s *Service) carry(ctx context.Context, open func() (image.Tree, error), to storage.Place, by filling) (err error) {
+	t, err := open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	return by(ctx, to.Pool, to.Volume, func(ctx context.Context, stage string) error {
+		entries, err := os.ReadDir(t.Path)
+		if err != nil {
+			return err
+		}
+		o := fs.CopyOptions{Unprivileged: os.Geteuid() != 0}
+		beside := o
+		for _, e := range entries {
+			if e.Name() != "metadata.yaml" && e.Name() != "templates" { // the rest is the pool's own
+				beside.Skip = append(beside.Skip, e.Name())
+			}
+		}
+		root := filepath.Join(stage, "rootfs")
+		if err := errors.Join(fs.CopyTree(ctx, t.Path, stage, beside), fs.CopyTree(ctx, t.Root, root, o)); err != nil || t.Owner == nil {
+			return err
+		}
+		return fs.Reown(ctx, root, t.Owner)
+	})
 }
 
 // insertSnapshots writes the records of the snapshots that came along.
@@ -126,6 +193,7 @@ func (c *creation) insertSnapshots(tx store.Tx) error {
 	for _, snap := range c.kept {
 		was, r := &snap.Instance, c.r
 		was.Project, was.Name, was.Location, was.ProfileProject, was.NetworkProject = r.Project, r.Name, r.Location, r.ProfileProject, r.NetworkProject
+		was.Devices = rooted(was.Devices, was.Pool, r)
 		was.Pool, was.Privileged, was.Config = r.Pool, r.Privileged, withoutOwn(was.Config)
 		was.Making = false
 		if err := Snapshots.Insert(tx, snap); err != nil {
@@ -133,6 +201,25 @@ func (c *creation) insertSnapshots(tx store.Tx) error {
 		}
 	}
 	return nil
+}
+
+// rooted is the devices of a snapshot that was in another pool: its root disk is where that of the instance is now.
+func rooted(devices Devices, pool string, r Record) Devices {
+	name := rootDevice(r.Devices)
+	if pool == r.Pool || name == "" {
+		return devices
+	}
+	devices = maps.Clone(devices)
+	if devices == nil {
+		devices = Devices{}
+	}
+	root := maps.Clone(devices[name])
+	if root == nil {
+		root = maps.Clone(r.Devices[name])
+	}
+	root["pool"] = r.Pool
+	devices[name] = root
+	return devices
 }
 
 // Arrival is an instance that comes from elsewhere: from a backup or another server.

@@ -286,9 +286,6 @@ func (c *creation) record(ctx context.Context) error {
 	c.r.setVolatile(map[string]string{"volatile.idmap.current": idmap, "volatile.idmap.next": idmap})
 	c.r.setVolatile(hwaddrs(c.v))
 	c.r.Privileged = Keys.Bool(c.v.config, "security.privileged")
-	if c.origin != nil && c.r.Pool != c.origin.v.Pool {
-		return errs.Newf(errs.Unsupported, "copying from storage pool %q to %q is not supported yet by this server: leave the pool as it is", c.origin.v.Pool, c.r.Pool)
-	}
 	c.v.Record = c.r
 	return c.s.d.Store.Update(ctx, func(tx store.Tx) error {
 		if Collection.Has(tx, c.r.key()) {
@@ -326,7 +323,7 @@ func (c *creation) fill(ctx context.Context, t *op.Task, v storage.Volume) (err 
 			return errors.Join(err, c.s.d.Volumes.Delete(context.WithoutCancel(ctx), c.r.Pool, v))
 		}
 	case c.origin != nil:
-		err = c.origin.copyTo(ctx, c.s, v)
+		err = c.origin.copyTo(ctx, c.s, storage.Place{Pool: c.r.Pool, Volume: v})
 	case c.fingerprint == "":
 		err = c.s.d.Volumes.CreateEmpty(ctx, c.r.Pool, v)
 	default:

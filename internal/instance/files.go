@@ -109,14 +109,17 @@ func (s *Service) Content(ctx context.Context, proj, name string) (c image.Conte
 		return c, nil
 	}
 	c.Running, c.Lock = s.status(v.key()) != api.StatusStopped, v.lock()
-	c.Open = func(ctx context.Context) (image.Tree, error) {
-		h, mounted, err := s.visit(ctx, v)
-		if err != nil {
-			return image.Tree{}, err
-		}
-		return s.treeOf(v, mounted, func() error { return s.leave(context.WithoutCancel(ctx), v, h) }), nil
-	}
+	c.Open = func(ctx context.Context) (image.Tree, error) { return s.openRoot(ctx, v) }
 	return c, nil
+}
+
+// openRoot mounts the root volume for as long as the tree is open.
+func (s *Service) openRoot(ctx context.Context, v view) (image.Tree, error) {
+	h, mounted, err := s.visit(ctx, v)
+	if err != nil {
+		return image.Tree{}, err
+	}
+	return s.treeOf(v, mounted, func() error { return s.leave(context.WithoutCancel(ctx), v, h) }), nil
 }
 
 // openSnapshot mounts a snapshot for as long as the tree is open.

@@ -44,6 +44,11 @@ type Volumes interface {
 type Copies interface {
 	Snapshot(ctx context.Context, pool string, v storage.Volume) error
 	Restore(ctx context.Context, pool string, v storage.Volume) error
+	// CreateFilled makes a volume, and Fill a snapshot, of what fill writes with owners as seen inside.
+	CreateFilled(ctx context.Context, pool string, v storage.Volume, fill func(ctx context.Context, root string) error) error
+	Fill(ctx context.Context, pool string, v storage.Volume, fill func(ctx context.Context, root string) error) error
+	// Stream makes a volume with snapshots from one of another pool whose driver is the same.
+	Stream(ctx context.Context, from storage.Place, snapshots []string, to storage.Place) error
 	// Copy makes to, a volume or a snapshot, from one of the same pool.
 	Copy(ctx context.Context, pool string, from, to storage.Volume) error
 	// Rename and Replace can be done again, or back, when they were cut short.

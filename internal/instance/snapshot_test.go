@@ -1,6 +1,7 @@
 package instance_test
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/instance"
+	"lxd/internal/storage"
+	"lxd/internal/store"
 )
 
 // keep takes a snapshot.
@@ -226,6 +229,58 @@ func TestCopy(t *testing.T) {
 		t.Error("copied")
 	}
 	w.consistent(t)
+	for _, name := range []string{"c1", "c2", "c3", "c4"} {
+		if err := w.remove(t, name, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.clean(t)
+}
+
+// TestCopyToAnotherPool: snapshots come along, and what brings one back leaves the copy in its pool.
+func TestCopyToAnotherPool(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	for _, s := range []string{"s0", "s1"} {
+		if err := w.keep(t, "c1", s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := w.st.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(storage.Pools.Put(tx, storage.PoolRecord{Name: "fast1"}), storage.Pools.Put(tx, storage.PoolRecord{Name: "fast2"}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(pool string) func(*api.InstancesPost) {
+		return func(p *api.InstancesPost) {
+			p.Devices = map[string]map[string]string{"root": {"type": "disk", "path": "/", "pool": pool}}
+		}
+	}
+	for _, c := range []struct{ from, to, pool string }{{"c1", "c2", "fast1"}, {"c2", "c3", "fast2"}, {"c1/s0", "c4", "fast1"}} {
+		if err := w.copy(t, c.from, c.to, in(c.pool)); err != nil {
+			t.Fatalf("%s to %s: %v", c.from, c.pool, err)
+		}
+		if got := w.get(t, c.to); got.Devices["root"]["pool"] != c.pool {
+			t.Errorf("%s: %+v", c.to, got.Devices)
+		}
+	}
+	for _, name := range []string{"c2", "c3"} {
+		w.kept(t, name, "s0", "s1")
+		if err := w.run(w.svc.Update(t.Context(), "default", name, api.InstancePut{Restore: "s0"})); err != nil {
+			t.Errorf("restore %s: %v", name, err)
+		}
+	}
+	for _, what := range []string{"volume", "fill"} {
+		w.failing(t, what)
+		if err := w.copy(t, "c1", "c5", in("fast1")); err == nil {
+			t.Errorf("copied without %s", what)
+		}
+	}
+	w.failing(t, "stream")
+	if err := w.copy(t, "c2", "c5", in("fast2")); err == nil {
+		t.Error("copied without a stream")
+	}
 	for _, name := range []string{"c1", "c2", "c3", "c4"} {
 		if err := w.remove(t, name, true); err != nil {
 			t.Fatal(err)

@@ -327,6 +327,26 @@ func (d volumes) Copy(_ context.Context, pool string, from, to storage.Volume) e
 	return d.put("copy", id(pool, from), id(pool, to))
 }
 
+func (d volumes) CreateFilled(ctx context.Context, pool string, v storage.Volume, _ func(context.Context, string) error) error {
+	return d.CreateEmpty(ctx, pool, v)
+}
+
+func (d volumes) Fill(_ context.Context, pool string, v storage.Volume, _ func(context.Context, string) error) error {
+	return d.put("fill", id(pool, v.At("")), id(pool, v))
+}
+
+// Stream works between pools whose names begin with fast.
+func (d volumes) Stream(_ context.Context, from storage.Place, snapshots []string, to storage.Place) (err error) {
+	if !strings.HasPrefix(from.Pool, "fast") || !strings.HasPrefix(to.Pool, "fast") {
+		return errs.Newf(errs.Unsupported, "no format in common")
+	}
+	err = d.put("stream", id(from.Pool, from.Volume), id(to.Pool, to.Volume))
+	for _, name := range snapshots {
+		err = errors.Join(err, d.put("stream", id(from.Pool, from.Volume.At(name)), id(to.Pool, to.Volume.At(name))))
+	}
+	return err
+}
+
 // put copies a volume to a name that is free.
 func (d volumes) put(what, from, to string) (err error) {
 	failed := d.do(what, func() {

@@ -50,6 +50,7 @@ func (f *flaky) Open(ctx context.Context, dir string, cfg map[string]string) (st
 
 // world is a storage service on the memory store and driver.
 type world struct {
+	more    []storage.Driver
 	st      store.Store
 	svc     *storage.Service
 	driver  *flaky
@@ -62,9 +63,9 @@ type world struct {
 	gone bool
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, more ...storage.Driver) *world {
 	t.Helper()
-	w := &world{driver: &flaky{Driver: mem.New("dir")}, dir: t.TempDir()}
+	w := &world{driver: &flaky{Driver: mem.New("dir")}, more: more, dir: t.TempDir()}
 	w.st = store.NewMem(store.Options{OnAnnounce: func(ev any) { w.actions = append(w.actions, ev.(event.Change).Action) }})
 	t.Cleanup(func() { w.st.Close() })
 	for _, name := range []string{"default", "other", "shared"} {
@@ -84,7 +85,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) restart(t *testing.T) {
 	t.Helper()
 	w.svc = storage.New(storage.Deps{
-		Store: w.st, Drivers: []storage.Driver{w.driver}, Dir: w.dir, Location: "none",
+		Store: w.st, Drivers: append([]storage.Driver{w.driver}, w.more...), Dir: w.dir, Location: "none",
 		Now:  func() time.Time { return time.Unix(1, 0) },
 		Kept: func(store.Tx, string) (bool, error) { return !w.gone, nil },
 		Unpack: func(ctx context.Context, fp, root string, progress func(string)) error {

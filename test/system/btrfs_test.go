@@ -255,3 +255,41 @@ func TestBtrfsPools(t *testing.T) {
 		t.Errorf("left over:\n%s", strings.Join(diff, "\n"))
 	}
 }
+
+// TestCopyBetweenPools: owners, what lies beside the root, and snapshots come along, wherever a copy goes.
+func TestCopyBetweenPools(t *testing.T) {
+	d := readyOnBtrfs(t, "400MiB")
+	d.LXC("storage", "create", "slow", "dir")
+	d.LXC("storage", "create", "fast2", "btrfs", "size=400MiB")
+	d.LXC("launch", "busybox", "c1", "-s", "slow")
+	sh(d, "c1", "echo one > /root/f; chown 1000:1001 /root/f; chmod 4755 /root/f; mkdir -p /root/d; ln /root/f /root/d/g")
+	d.LXC("snapshot", "c1", "s0")
+	sh(d, "c1", "echo two > /root/f; chown 1000:1001 /root/f; chmod 4755 /root/f")
+	last := "c1"
+	for i, pool := range []string{"fast", "fast2", "slow", "fast"} {
+		name := fmt.Sprint("copy", i)
+		if i == 1 {
+			d.LXC("copy", last, name, "-s", pool) // of a running one
+			d.LXC("delete", "-f", last)
+		} else {
+			d.LXC("copy", last, name, "-s", pool)
+		}
+		d.LXC("start", name)
+		if got := sh(d, name, "stat -c '%u:%g %a %h' /root/d/g; cat /root/f"); got != "1000:1001 4755 2\ntwo" {
+			t.Errorf("%s on %s: %q", name, pool, got)
+		}
+		last = name
+	}
+	if out := d.LXC("config", "show", last); !strings.Contains(out, "pool: fast") {
+		t.Errorf("%s", out)
+	}
+	d.LXC("restore", last, "s0")
+	if got := sh(d, last, "stat -c '%u:%g %a %h' /root/d/g; cat /root/f"); got != "1000:1001 4755 2\none" {
+		t.Errorf("restored: %q", got)
+	}
+	d.LXC("copy", "c1/s0", "old", "-s", "fast2")
+	d.LXC("start", "old")
+	if got := sh(d, "old", "cat /root/f"); got != "one" {
+		t.Errorf("copy of a snapshot: %q", got)
+	}
+}
