@@ -75,7 +75,9 @@ func usage(w io.Writer, cmd *cobra.Command) {
 // subCommands lists what is below cmd, with --sub-commands on every level.
 func subCommands(cmd *cobra.Command) string {
 	deep, _ := cmd.Flags().GetBool("sub-commands")
-	var b strings.Builder
+	type line struct{ name, short string }
+	var lines []line
+	width := 11
 	var add func(parent *cobra.Command, prefix string)
 	add = func(parent *cobra.Command, prefix string) {
 		for _, sub := range parent.Commands() {
@@ -83,12 +85,16 @@ func subCommands(cmd *cobra.Command) string {
 				continue
 			}
 			name := prefix + sub.Name()
-			fmt.Fprintf(&b, "  %-11s %s\n", name, sub.Short)
+			lines, width = append(lines, line{name, sub.Short}), max(width, len(name))
 			if deep {
 				add(sub, name+" ")
 			}
 		}
 	}
 	add(cmd, "")
+	var b strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&b, "  %-*s %s\n", width, l.name, l.short)
+	}
 	return b.String()
 }

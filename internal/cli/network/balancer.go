@@ -41,7 +41,7 @@ func balancerCommand(a *command.App) *cobra.Command {
 		l.create("", func(listen string, config map[string]string) any {
 			return api.NetworkLoadBalancersPost{ListenAddress: listen, NetworkLoadBalancerPut: api.NetworkLoadBalancerPut{Config: config}}
 		}),
-		l.delete(), k.Edit(), l.untargeted().Get(), balancerList(l.untargeted()), ports, k.Set(), k.Show(), k.Unset())
+		l.delete(), k.Edit(), l.untargeted().Get(), balancerList(l.untargeted()), ports, k.Set(), k.Show(), l.untargeted().Unset())
 }
 
 func balancerList(k *command.Kind[api.NetworkLoadBalancer, api.NetworkLoadBalancerPut]) *cobra.Command {

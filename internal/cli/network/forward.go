@@ -40,7 +40,7 @@ func forwardCommand(a *command.App) *cobra.Command {
 			func(listen string, config map[string]string) any {
 				return api.NetworkForwardsPost{ListenAddress: listen, NetworkForwardPut: api.NetworkForwardPut{Config: config}}
 			}),
-		l.delete(), k.Edit(), l.untargeted().Get(), forwardList(l.untargeted()), ports, k.Set(), k.Show(), k.Unset())
+		l.delete(), k.Edit(), l.untargeted().Get(), forwardList(l.untargeted()), ports, k.Set(), k.Show(), l.untargeted().Unset())
 }
 
 func forwardList(k *command.Kind[api.NetworkForward, api.NetworkForwardPut]) *cobra.Command {
