@@ -3,6 +3,7 @@ module lxd
 go 1.26.0
 
 require (
+	github.com/flosch/pongo2/v6 v6.0.0
 	github.com/fzipp/gocyclo v0.6.0
 	github.com/google/nftables v0.3.0
 	github.com/gorilla/websocket v1.5.3

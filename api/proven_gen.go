@@ -30,6 +30,7 @@ var proven = [...]string{
 	"entity_description",
 	"image_force_refresh",
 	"file_symlinks",
+	"container_edit_metadata",
 	"resource_limits",
 	"resources",
 	"kernel_limits",

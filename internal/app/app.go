@@ -32,6 +32,8 @@ type Options struct {
 	Socket string
 	// Group may use the socket besides root; "" is root alone.
 	Group string
+	// Program is the daemon's own program, for what it runs in processes of its own; "" has it done in this one.
+	Program string
 	// Failpoint is for tests: see op.ParseHook.
 	Failpoint string
 	// Store opens the state below a folder.

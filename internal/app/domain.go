@@ -74,7 +74,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks, Belongings: d.backups,
 		Kinds: a.kinds(d), Host: host, Announce: a.hub.Announce,
-		Guests:     a.guests,
+		Guests: a.guests, Templates: a.templates(),
 		LoadModule: module.Loader{Loaded: "/sys/module"}.Load,
 		RunDir:     a.dir.join("run"), LogDir: a.dir.join("logs"),
 	})

@@ -29,7 +29,7 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 		endpoint.Resources(hardware.Host{}.Resources), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
 		endpoint.Instances(d.instances, endpoint.Import(d.backups, a.rest), nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
 		endpoint.InstanceBackups(d.backups, a.rest, nil),
-		endpoint.InstanceFiles(d.instances, nil), endpoint.InstanceLogs(d.instances, nil),
+		endpoint.InstanceFiles(d.instances, nil), endpoint.InstanceLogs(d.instances, nil), endpoint.InstanceMetadata(d.instances, nil),
 		endpoint.InstanceSnapshots(d.instances, nil),
 	}
 }

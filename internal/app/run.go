@@ -48,12 +48,16 @@ func Run(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPWR)
 	defer signal.Stop(signals)
 
 	a, err := Open(ctx, Options{
-		Dir: cmp.Or(os.Getenv("LXD_DIR"), "/var/lib/lxd"), Socket: os.Getenv("LXD_SOCKET"), Group: c.Group, Failpoint: os.Getenv("LXD_FAILPOINT"),
+		Dir: cmp.Or(os.Getenv("LXD_DIR"), "/var/lib/lxd"), Socket: os.Getenv("LXD_SOCKET"), Group: c.Group, Program: self, Failpoint: os.Getenv("LXD_FAILPOINT"),
 		Store: func(dir string, o store.Options) (store.Store, error) {
 			return etcd.Open(ctx, etcd.Config{Dir: dir}, o)
 		},

@@ -17,16 +17,16 @@ import (
 
 // steps of each kind of work; TestSteps holds them against what really runs.
 var steps = map[string][]string{
-	"instance-create":  {"record", "image", "volume", "ready", "mount", "devices", "machine", "serve", "remember"},
-	"instance-start":   {"mount", "devices", "machine", "serve", "remember"},
+	"instance-create":  {"record", "image", "volume", "ready", "mount", "templates", "devices", "machine", "serve", "remember"},
+	"instance-start":   {"mount", "templates", "devices", "machine", "serve", "remember"},
 	"instance-stop":    {"stop", "settle"},
-	"instance-restart": {"stop", "settle", "mount", "devices", "machine", "serve", "remember"},
+	"instance-restart": {"stop", "settle", "mount", "templates", "devices", "machine", "serve", "remember"},
 	"instance-delete":  {"stop", "settle", "volume", "files", "record"},
 
 	"instance-snapshot":        {"record", "volume", "ready"},
 	"instance-snapshot-delete": {"volume", "record"},
 	"instance-snapshot-rename": {"volume", "record"},
-	"instance-restore":         {"stop", "settle", "record", "volume", "ready", "mount", "devices", "machine", "serve", "remember"},
+	"instance-restore":         {"stop", "settle", "record", "volume", "ready", "mount", "templates", "devices", "machine", "serve", "remember"},
 	"instance-rename":          {"volume", "files", "record"},
 	"instance-rebuild":         {"image", "volume", "record", "swap"},
 }

@@ -8,6 +8,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/instance/naming"
+	"lxd/internal/instance/template"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
@@ -258,6 +259,12 @@ func (c *creation) identify() {
 	if c.arrival == nil || c.r.Config["volatile.uuid"] == "" {
 		uuid := op.NewUUID()
 		c.r.setVolatile(map[string]string{"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": op.NewUUID()})
+	}
+	switch {
+	case c.origin != nil:
+		c.r.setVolatile(map[string]string{templateKey: template.Copy})
+	case c.arrival == nil:
+		c.r.setVolatile(map[string]string{templateKey: template.Create})
 	}
 	c.r.Making = true
 }

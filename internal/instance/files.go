@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"io"
 	"path"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"lxd/internal/host/idmap"
 	"lxd/internal/image"
 	"lxd/internal/instance/file"
+	"lxd/internal/instance/template"
 	"lxd/internal/machine"
 	"lxd/internal/storage"
 	"lxd/internal/store"
@@ -241,4 +243,79 @@ func (s *Service) unmountRoot(ctx context.Context, v view) error {
 		return nil
 	}
 	return s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v))
+}
+
+// beside lets do read the folder of an instance's volume: metadata and templates.
+func (s *Service) beside(ctx context.Context, proj, name string, do func(template.Folder) error) error {
+	v, err := s.view(ctx, proj, name)
+	if err != nil {
+		return err
+	}
+	if v.Making {
+		return errs.Newf(errs.Invalid, "the instance is not complete: wait until it is created")
+	}
+	h, mounted, err := s.visit(ctx, v)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(template.Folder{Path: mounted.Path}), s.leave(context.WithoutCancel(ctx), v, h))
+}
+
+// Metadata is what the image said of itself that the instance was made from, as it may have been changed since.
+func (s *Service) Metadata(ctx context.Context, proj, name string) (m api.ImageMetadata, err error) {
+	err = s.beside(ctx, proj, name, func(f template.Folder) (err error) {
+		m, err = f.Metadata()
+		return err
+	})
+	return m, err
+}
+
+// SetMetadata replaces it.
+func (s *Service) SetMetadata(ctx context.Context, proj, name string, m api.ImageMetadata) error {
+	err := s.beside(ctx, proj, name, func(f template.Folder) error { return f.SetMetadata(m) })
+	return s.besideEvent(ctx, api.LifecycleInstanceMetadataUpdated, proj, name, err)
+}
+
+// TemplateNames lists the templates of an instance.
+func (s *Service) TemplateNames(ctx context.Context, proj, name string) (names []string, err error) {
+	err = s.beside(ctx, proj, name, func(f template.Folder) (err error) {
+		names, err = f.Templates()
+		return err
+	})
+	return names, err
+}
+
+// Template reads a template of an instance.
+func (s *Service) Template(ctx context.Context, proj, name, which string) (text []byte, err error) {
+	err = s.beside(ctx, proj, name, func(f template.Folder) (err error) {
+		text, err = f.Template(which)
+		return err
+	})
+	return text, s.besideEvent(ctx, api.LifecycleInstanceMetadataTemplateRetrieved, proj, name, err)
+}
+
+// SetTemplate makes or replaces a template.
+func (s *Service) SetTemplate(ctx context.Context, proj, name, which string, content io.Reader) error {
+	err := s.beside(ctx, proj, name, func(f template.Folder) error { return f.SetTemplate(which, content) })
+	return s.besideEvent(ctx, api.LifecycleInstanceMetadataTemplateCreated, proj, name, err)
+}
+
+// DeleteTemplate removes a template.
+func (s *Service) DeleteTemplate(ctx context.Context, proj, name, which string) error {
+	err := s.beside(ctx, proj, name, func(f template.Folder) error { return f.DeleteTemplate(which) })
+	return s.besideEvent(ctx, api.LifecycleInstanceMetadataTemplateDeleted, proj, name, err)
+}
+
+// besideEvent announces what was done, unless it failed with err.
+func (s *Service) besideEvent(ctx context.Context, action, proj, name string, err error) error {
+	if err != nil {
+		return err
+	}
+	e := change(ctx, action, Record{Project: proj, Name: name})
+	e.Source += "/metadata"
+	if action != api.LifecycleInstanceMetadataUpdated {
+		e.Source += "/templates"
+	}
+	s.announce(e)
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/instance/template"
 	"lxd/internal/op"
 	"lxd/internal/schema"
 	"lxd/internal/storage"
@@ -138,6 +139,7 @@ func (r *rebuilding) next() map[string]string {
 	if r.c.fingerprint != "" {
 		config["volatile.base_image"] = r.c.fingerprint
 	}
+	config[templateKey] = template.Create
 	config["volatile.uuid.generation"], config["volatile.cloud-init.instance-id"] = op.NewUUID(), op.NewUUID()
 	return config
 }

@@ -13,6 +13,7 @@ import (
 	"lxd/internal/event"
 	"lxd/internal/instance/config"
 	"lxd/internal/instance/cpu"
+	"lxd/internal/instance/template"
 	"lxd/internal/machine"
 	"lxd/internal/op"
 	"lxd/internal/profile"
@@ -95,6 +96,11 @@ type Belongings interface {
 	Sweep()
 }
 
+// Templates renders the templates of instances.
+type Templates interface {
+	Render(ctx context.Context, j template.Job) ([]string, error)
+}
+
 // Starter runs operations.
 type Starter interface {
 	Start(ctx context.Context, s op.Spec) (*op.Operation, error)
@@ -124,7 +130,8 @@ type Deps struct {
 	Copies  Copies
 	Images  Images
 	// Networks may be nil.
-	Networks Networks
+	Networks  Networks
+	Templates Templates
 	// Guests may be nil: instances have no socket then.
 	Guests Guests
 	// Belongings may be nil.

@@ -1,17 +1,22 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 
 	"lxd/api"
 	"lxd/internal/device"
 	"lxd/internal/errs"
+	"lxd/internal/host/fs"
 	"lxd/internal/instance/config"
+	"lxd/internal/instance/file"
+	"lxd/internal/instance/template"
 	"lxd/internal/machine"
 	"lxd/internal/op"
 	"lxd/internal/storage"
@@ -49,6 +54,7 @@ func (s *Service) start(ctx context.Context, t *op.Task, key, action string) (er
 		do, back func(context.Context) error
 	}{
 		{"mount", l.mount, l.unmount},
+		{"templates", l.templates, nil},
 		{"devices", l.attach, l.detach},
 		{"machine", l.run, l.kill},
 		{"serve", l.serve, nil},
@@ -125,6 +131,39 @@ func (l *launch) mount(ctx context.Context) (err error) {
 func (l *launch) unmount(ctx context.Context) error {
 	return l.s.unmountRoot(ctx, l.v)
 }
+
+// templates renders what the image wants to be made at this start. What it makes stays if the start fails, and is made again by the next.
+func (l *launch) templates(ctx context.Context) error {
+	trigger := l.v.Config[templateKey]
+	items, err := template.Folder{Path: l.root.Path}.Due(template.Start, cmp.Or(trigger, template.Start))
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	root, err := fs.OpenRoot(l.root.Root)
+	if err != nil {
+		return err
+	}
+	tree := &file.Tree{Root: root}
+	defer tree.Close()
+	if l.root.Shifted {
+		tree.IDs = owners(l.s.idmap(l.v))
+	}
+	if items, err = template.Missing(tree, items); err != nil || len(items) == 0 {
+		return err
+	}
+	results, err := l.s.d.Templates.Render(ctx, template.Job{Trigger: cmp.Or(trigger, template.Start), Config: l.v.config, Devices: l.v.devices, Items: items,
+		Instance: map[string]string{"name": l.v.Name, "type": string(l.v.Type), "architecture": l.v.Architecture,
+			"ephemeral": strconv.FormatBool(l.v.Ephemeral), "privileged": strconv.FormatBool(Keys.Bool(l.v.config, "security.privileged"))}})
+	for i, text := range results {
+		if err := template.Place(tree, items[i].Target, text); err != nil {
+			return fmt.Errorf("write what the template of %s makes: %w", items[i].Target, err)
+		}
+	}
+	return err
+}
+
+// templateKey keeps what has happened to an instance since its last start, for the templates of its next.
+const templateKey = "volatile.apply_template"
 
 // attach makes the host side of all devices, or of none.
 func (l *launch) attach(ctx context.Context) error {
@@ -207,6 +246,7 @@ func (l *launch) remember(ctx context.Context) error {
 	r := &running{key: l.v.key(), m: l.m, limits: l.limits, gone: make(chan struct{})}
 	stamp := now()
 	volatile := maps.Clone(l.volatile)
+	volatile[templateKey] = ""
 	volatile["volatile.last_state.power"], volatile["volatile.last_state.ready"] = powerOn, "false"
 	idmap := idmapText(l.s.idmap(l.v))
 	volatile["volatile.idmap.current"], volatile["volatile.idmap.next"], volatile["volatile.last_state.idmap"] = idmap, idmap, noMap

@@ -12,6 +12,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/instance/naming"
+	"lxd/internal/instance/template"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/schema"
@@ -316,6 +317,9 @@ func (r *renaming) record(ctx context.Context, last func(store.Tx) error) error 
 			}
 		}
 		now.Name = r.to.Name
+		if now.Config[templateKey] == "" { // one that was never started is still to be made
+			now.setVolatile(map[string]string{templateKey: template.Rename})
+		}
 		if err := Collection.Insert(tx, now); err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func texts(in map[string]any) map[string]string {
 func Command(a *command.App) *cobra.Command {
 	devices := device.InstanceSet(a)
 	return command.Branch("config", "Manage instance and server configuration options",
-		devices.Command(device.Override(a)), configEdit(a), configGet(a), configMetadata(a), configSet(a), configShow(a), trustCommand(a), configUnset(a))
+		devices.Command(device.Override(a)), configEdit(a), configGet(a), configMetadata(a), configSet(a), configShow(a), configTemplate(a), trustCommand(a), configUnset(a))
 }
 
 // configFlags are the flags of the config commands, and what is to be changed.
