@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -274,6 +276,20 @@ func TestShutdownAndVersion(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"--version"}} {
 		if out, err := run(t, f, "", args...); err != nil || out != "6.7\n" {
 			t.Fatalf("%q %v", out, err)
+		}
+	}
+}
+
+func TestManpage(t *testing.T) {
+	dir := t.TempDir()
+	root := (&admin.Program{Version: "6.7"}).Root()
+	root.SetArgs([]string{"manpage", dir})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"lxd.1": true, "lxd-init.1": true, "lxd-waitready.1": true, "lxd-manifest.1": false, "lxd-manpage.1": false} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"lxd/internal/manual"
 )
 
 // Daemon is how the daemon is run; the command line fills it in.
@@ -61,7 +63,7 @@ func (p *Program) Root() *cobra.Command {
 	global.StringVar(&d.LogFile, "logfile", "", "Path of the log file")
 	global.BoolVarP(&d.Debug, "debug", "d", false, "Show all debug messages")
 	global.BoolVarP(&d.Verbose, "verbose", "v", false, "Show all information messages")
-	root.AddCommand(p.initCommand(), p.shutdownCommand(), p.waitReadyCommand(), p.versionCommand(), p.manifestCommand())
+	root.AddCommand(p.initCommand(), p.shutdownCommand(), p.waitReadyCommand(), p.versionCommand(), p.manifestCommand(), p.manpageCommand())
 	return root
 }
 
@@ -81,6 +83,13 @@ func (p *Program) manifestCommand() *cobra.Command {
 				_, err = c.OutOrStdout().Write(b)
 			}
 			return err
+		}}
+}
+
+func (p *Program) manpageCommand() *cobra.Command {
+	return &cobra.Command{Use: "manpage <target>", Short: "Generate manpages for all commands", Args: cobra.ExactArgs(1), Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return manual.Save(args[0], "man", manual.Pages(p.Root()))
 		}}
 }
 

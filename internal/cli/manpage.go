@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lxd/internal/cli/command"
-	"lxd/internal/cli/manual"
+	"lxd/internal/manual"
 )
 
 // manpageCommand writes the reference of all commands, for those who package or publish it.

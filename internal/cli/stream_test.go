@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"lxd/api"
 	"lxd/internal/cli"
@@ -255,4 +257,30 @@ func TestManpage(t *testing.T) {
 	if code, _, errs := lxc("", "manpage", dir, "-f", "docx"); code != 1 || !strings.Contains(errs, "docx") {
 		t.Errorf("an unknown format: exit code %d, %s", code, errs)
 	}
+}
+
+// Every command and every flag says what it does, and no two commands of a branch go by the same name.
+func TestHelpIsComplete(t *testing.T) {
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") {
+			t.Errorf("%s: its line in lists is %q", cmd.CommandPath(), cmd.Short)
+		}
+		cmd.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
+			if f.Usage == "" || f.Value.Type() != "bool" && !strings.HasSuffix(f.Usage, "``") && f.Name != "help" {
+				t.Errorf("%s --%s: its line is %q", cmd.CommandPath(), f.Name, f.Usage)
+			}
+		})
+		names := map[string]bool{}
+		for _, sub := range cmd.Commands() {
+			for _, name := range append([]string{sub.Name()}, sub.Aliases...) {
+				if names[name] {
+					t.Errorf("%s: there are two %s", cmd.CommandPath(), name)
+				}
+				names[name] = true
+			}
+			walk(sub)
+		}
+	}
+	walk(cli.New().Root())
 }

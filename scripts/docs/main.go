@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"lxd/internal/admin"
 	"lxd/internal/app"
 	"lxd/internal/cli"
 )
@@ -32,6 +33,7 @@ func main() {
 func run(root string, check bool) error {
 	pages := map[string]string{}
 	commands(cli.New().Root(), pages)
+	program((&admin.Program{}).Root(), pages)
 	keys(app.Tables(), pages)
 	base := filepath.Join(root, folder)
 	stale, err := outdated(base, pages)

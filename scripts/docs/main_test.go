@@ -32,6 +32,10 @@ func TestPages(t *testing.T) {
 	if got := pages["cli/README.md"]; !strings.Contains(got, "| [lxc things](things.md) | Manage things |\n") || strings.Contains(got, "secret") {
 		t.Errorf("got %s", got)
 	}
+	program(root, pages)
+	if got := pages["cli/lxc.md"]; !strings.Contains(got, "# The commands of lxc\n") || !strings.Contains(got, "## `lxc things list`\n") {
+		t.Errorf("got %s", got)
+	}
 	if got := pages["cli/things.md"]; !strings.Contains(got, "- `lxc things list`\n") || !strings.Contains(got, "```text\nlxc things list <where> [flags]\n```") {
 		t.Errorf("got %s", got)
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lxd/internal/cli/manual"
 	"lxd/internal/endpoint"
+	"lxd/internal/manual"
 	"lxd/internal/schema"
 )
 
@@ -21,7 +21,7 @@ const made = "<!-- Written by scripts/docs; change the program instead. -->\n"
 // commands adds a page for each command of the first level, with all below it, and an index.
 func commands(root *cobra.Command, pages map[string]string) {
 	var index strings.Builder
-	fmt.Fprintf(&index, "%s# The commands of lxc\n\n%s\n\n| Command | |\n|---|---|\n", made, "Global flags, which every command takes, are told of by `lxc --help`.")
+	fmt.Fprintf(&index, "%s# The commands of lxc\n\n%s\n\n| Command | |\n|---|---|\n", made, "Global flags, which every command takes, are told of by `lxc --help`. The daemon's own commands are [here](lxd.md).")
 	for _, cmd := range root.Commands() {
 		if !cmd.IsAvailableCommand() || cmd.Name() == "help" {
 			continue
@@ -37,6 +37,18 @@ func commands(root *cobra.Command, pages map[string]string) {
 		fmt.Fprintf(&index, "| [lxc %s](%s) | %s |\n", cmd.Name(), name, cmd.Short)
 	}
 	pages[filepath.Join("cli", "README.md")] = index.String()
+}
+
+// program adds one page for a program with few commands.
+func program(root *cobra.Command, pages map[string]string) {
+	root.CompletionOptions.DisableDefaultCmd = true
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s# The commands of %s\n", made, root.Name())
+	for _, p := range manual.Pages(root) {
+		b.WriteString("\n")
+		_ = manual.Markdown(&b, p, 2) // a builder takes everything
+	}
+	pages[filepath.Join("cli", root.Name()+".md")] = b.String()
 }
 
 // keys adds a page for each entity with configuration keys, and an index. Keys that do nothing yet are left out.

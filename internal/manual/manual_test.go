@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lxd/internal/cli/manual"
+	"lxd/internal/manual"
 )
 
 func tree() *cobra.Command {
