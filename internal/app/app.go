@@ -49,6 +49,7 @@ type App struct {
 	store  store.Store
 	hub    *event.Hub
 	ops    *op.Manager
+	hook   op.Hook
 	rest   *rest.Server
 	domain *domain
 	guests *devlxd.Service
@@ -127,6 +128,7 @@ func (a *App) openStore(context.Context) (err error) {
 
 func (a *App) openOps(ctx context.Context) error {
 	hook, err := op.ParseHook(a.o.Failpoint)
+	a.hook = hook
 	if err != nil {
 		return err
 	}

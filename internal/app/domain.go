@@ -60,7 +60,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.trust = a.openTrust()
 	d.projects = project.New(project.Deps{Store: a.store, Profiles: followers{d.profiles, d.trust}})
 	d.server = &server.Service{Store: a.store, Project: d.projects.Check}
-	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks"), Warnings: d.warnings})
+	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks"), Warnings: d.warnings, Hook: a.hook})
 	d.acls = acl.New(acl.Deps{Store: a.store, Networks: d.networks, LogDir: a.dir.join("logs", "network-acl")})
 	d.images = a.openImages()
 	d.pools = storage.New(storage.Deps{Store: a.store, Drivers: d.backends.Storage, Dir: a.dir.join("storage-pools"),

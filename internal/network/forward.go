@@ -131,10 +131,10 @@ func (s *Service) reforward(ctx context.Context, proj, name string, plan planFor
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
 	u.Add("bring back the forwards of network "+name, func(ctx context.Context) error { return driver.Guard(ctx, before) })
-	if err := driver.Guard(ctx, after); err != nil {
+	if err := s.step("network-forward", "host", func() error { return driver.Guard(ctx, after) }); err != nil {
 		return err
 	}
-	return s.d.Store.Update(ctx, write)
+	return s.commit("network-forward", func() error { return s.d.Store.Update(ctx, write) })
 }
 
 // others are all forwards of a network, and the place of one among them.

@@ -73,11 +73,11 @@ func (s *Service) Enforce(ctx context.Context, changed acl.Record, write func(st
 			return err
 		}
 		u.Add("bring back the rules of network "+name, func(ctx context.Context) error { return driver.Guard(ctx, before) })
-		if err := driver.Guard(ctx, after); err != nil {
+		if err := s.step("network-acl", "host", func() error { return driver.Guard(ctx, after) }); err != nil {
 			return err
 		}
 	}
-	return s.d.Store.Update(ctx, write)
+	return s.commit("network-acl", func() error { return s.d.Store.Update(ctx, write) })
 }
 
 // restricted are the networks that an ACL is on, in order, so that no two callers wait for each other.

@@ -160,7 +160,7 @@ func (s *Service) register(ctx context.Context, proj, name string) error {
 	return driver.Up(ctx, n)
 }
 
-// sweep removes the folders of networks that no longer exist.
+// sweep removes what is left of networks that do not exist, such as the new name of one whose renaming was cut short.
 func (s *Service) sweep(ctx context.Context) error {
 	entries, err := os.ReadDir(s.d.Dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -179,8 +179,21 @@ func (s *Service) sweep(ctx context.Context) error {
 	}
 	for _, e := range entries {
 		if !known[e.Name()] {
-			err = errors.Join(err, os.RemoveAll(s.dir(e.Name())))
+			err = errors.Join(err, s.remove(ctx, e.Name()))
 		}
 	}
 	return err
+}
+
+// remove takes down a network of which nothing but its folder is known.
+func (s *Service) remove(ctx context.Context, name string) error {
+	if CheckName(name) != nil {
+		return os.RemoveAll(s.dir(name))
+	}
+	for _, d := range s.d.Drivers {
+		if err := d.Down(ctx, Net{Name: name, Dir: s.dir(name), Config: map[string]string{}}); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(s.dir(name))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/host/netlink"
 	"lxd/internal/network/forward"
+	"lxd/internal/op"
 	"lxd/internal/project"
 	"lxd/internal/store"
 	"lxd/internal/undo"
@@ -40,6 +42,8 @@ type Deps struct {
 	Instances Instances
 	// Warnings is told of what went wrong while nobody waited for an answer, besides the log; it may be nil.
 	Warnings Warnings
+	// Hook is called around each step of a change, for tests; nil is none.
+	Hook op.Hook
 }
 
 // Warnings is where the administrator learns of problems.
@@ -100,21 +104,29 @@ func (s *Service) Create(ctx context.Context, proj string, post api.NetworksPost
 func (s *Service) make(ctx context.Context, driver Driver, r Record) (err error) {
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
-	if err := s.d.Store.Update(ctx, func(tx store.Tx) error { return Collection.Insert(tx, r) }); err != nil {
+	err = s.step("network-create", "reserve", func() error {
+		if err := s.d.Store.Update(ctx, func(tx store.Tx) error { return Collection.Insert(tx, r) }); err != nil {
+			return err
+		}
+		u.Add("forget network "+r.Name, func(ctx context.Context) error { return s.forget(ctx, r, "") })
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	u.Add("forget network "+r.Name, func(ctx context.Context) error { return s.forget(ctx, r, "") })
 	u.Add("take down network "+r.Name, func(ctx context.Context) error { return s.erase(ctx, driver, r) })
 	n, err := s.net(ctx, r)
 	if err != nil {
 		return err
 	}
-	if err := driver.Up(ctx, n); err != nil {
+	if err := s.step("network-create", "host", func() error { return driver.Up(ctx, n) }); err != nil {
 		return err
 	}
-	err = s.d.Store.Update(ctx, func(tx store.Tx) error {
-		tx.Announce(change(api.LifecycleNetworkCreated, r))
-		return Collection.Modify(tx, Key(r.Project, r.Name), func(r *Record) error { r.Stage = Made; return nil })
+	err = s.commit("network-create", func() error {
+		return s.d.Store.Update(ctx, func(tx store.Tx) error {
+			tx.Announce(change(api.LifecycleNetworkCreated, r))
+			return Collection.Modify(tx, Key(r.Project, r.Name), func(r *Record) error { r.Stage = Made; return nil })
+		})
 	})
 	if err != nil {
 		return err
@@ -159,18 +171,47 @@ func (s *Service) Delete(ctx context.Context, proj, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.stage(ctx, r, Removing); err != nil {
+	if err := s.step("network-delete", "mark", func() error { return s.stage(ctx, r, Removing) }); err != nil {
 		return err
 	}
 	return s.finish(ctx, driver, r)
 }
 
-// finish removes a network whose removal has begun.
-func (s *Service) finish(ctx context.Context, driver Driver, r Record) error {
-	if err := s.erase(ctx, driver, r); err != nil {
+// step does a part of a change; tests make it fail, or the daemon die, before or after it.
+func (s *Service) step(kind, name string, do func() error) error {
+	hook := s.d.Hook
+	if hook == nil {
+		return do()
+	}
+	if err := hook(kind, name, "before"); err != nil {
 		return err
 	}
-	err := s.forget(ctx, r, api.LifecycleNetworkDeleted)
+	if err := do(); err != nil {
+		return err
+	}
+	return hook(kind, name, "after")
+}
+
+// commit is the step that writes a change to the store, after which there is nothing to undo: whatever happens then is no failure of it.
+func (s *Service) commit(kind string, do func() error) error {
+	done := false
+	err := s.step(kind, "record", func() error {
+		err := do()
+		done = err == nil
+		return err
+	})
+	if done {
+		return nil
+	}
+	return err
+}
+
+// finish removes a network whose removal has begun.
+func (s *Service) finish(ctx context.Context, driver Driver, r Record) error {
+	if err := s.step("network-delete", "host", func() error { return s.erase(ctx, driver, r) }); err != nil {
+		return err
+	}
+	err := s.commit("network-delete", func() error { return s.forget(ctx, r, api.LifecycleNetworkDeleted) })
 	if errs.Is(err, errs.Invalid) { // someone began to use it meanwhile
 		n, e := s.net(ctx, r)
 		if e == nil {
@@ -267,7 +308,7 @@ func (s *Service) rename(ctx context.Context, driver Driver, old, renamed Record
 		return err
 	}
 	u.Add("bring up network "+old.Name, func(ctx context.Context) error { return driver.Up(ctx, before) })
-	if err := driver.Down(ctx, before); err != nil {
+	if err := s.step("network-rename", "down", func() error { return driver.Down(ctx, before) }); err != nil {
 		return err
 	}
 	after := before
@@ -276,10 +317,21 @@ func (s *Service) rename(ctx context.Context, driver Driver, old, renamed Record
 	if err := os.MkdirAll(after.Dir, dirMode); err != nil {
 		return err
 	}
-	if err := driver.Up(ctx, after); err != nil {
+	if err := s.step("network-rename", "up", func() error { return driver.Up(ctx, after) }); err != nil {
 		return err
 	}
-	err = s.d.Store.Update(ctx, func(tx store.Tx) error {
+	if err := s.commit("network-rename", func() error { return s.renamed(ctx, old, renamed) }); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(before.Dir); err != nil { // the next start removes it
+		slog.Warn("The folder of a network that was renamed is left", "folder", before.Dir, "err", err)
+	}
+	return nil
+}
+
+// renamed writes that a network has another name, and its forwards with it.
+func (s *Service) renamed(ctx context.Context, old, renamed Record) error {
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
 		if err := s.unused(tx, old); err != nil {
 			return err
 		}
@@ -300,10 +352,6 @@ func (s *Service) rename(ctx context.Context, driver Driver, old, renamed Record
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return os.RemoveAll(before.Dir)
 }
 
 // find loads a complete network that the project sees.

@@ -47,16 +47,18 @@ func (s *Service) Update(ctx context.Context, proj, name string, put api.Network
 			return err
 		}
 		u.Add("bring back the old configuration", func(ctx context.Context) error { return driver.Up(ctx, before) })
-		if err := driver.Up(ctx, after); err != nil {
+		if err := s.step("network-update", "host", func() error { return driver.Up(ctx, after) }); err != nil {
 			return err
 		}
 		s.blame(name, nil)
 	}
-	err = s.d.Store.Update(ctx, func(tx store.Tx) error {
-		tx.Announce(change(api.LifecycleNetworkUpdated, r))
-		return Collection.Modify(tx, Key(r.Project, r.Name), func(p *Record) error {
-			p.Description, p.Config = r.Description, r.Config
-			return nil
+	err = s.commit("network-update", func() error {
+		return s.d.Store.Update(ctx, func(tx store.Tx) error {
+			tx.Announce(change(api.LifecycleNetworkUpdated, r))
+			return Collection.Modify(tx, Key(r.Project, r.Name), func(p *Record) error {
+				p.Description, p.Config = r.Description, r.Config
+				return nil
+			})
 		})
 	})
 	if err != nil {
@@ -147,12 +149,15 @@ func (s *Service) StartAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.sweep(ctx); err != nil {
+		slog.Error("What is left of networks that are gone could not be removed", "err", err)
+	}
 	for _, r := range records {
 		if err := s.start(ctx, r); err != nil && r.Stage != Made {
 			slog.Error("A network could not be removed: delete it again", "network", r.Name, "err", err)
 		}
 	}
-	return errors.Join(s.Inspect(ctx), s.sweep(ctx))
+	return s.Inspect(ctx)
 }
 
 func (s *Service) start(ctx context.Context, r Record) error {

@@ -75,6 +75,39 @@ var crashes = []struct {
 	{"volume-snapshot", twoPools, attempt("snapshot", "va", "v", "s1")},
 	{"volume-snapshot-delete", twoPools, attempt("delete", "va", "v/s0")},
 	{"volume-snapshot-rename", twoPools, attempt("rename", "va", "v/s0", "v/s1")},
+	{"network-create", func(*harness.Daemon) {}, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("network", "create", "nx", "ipv4.address=10.118.0.1/24", "ipv6.address=none")
+	}},
+	{"network-update", networked, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("network", "set", "nx", "bridge.mtu=1400", "dns.domain=x.test")
+	}},
+	{"network-rename", networked, func(d *harness.Daemon) { _, _ = d.TryLXC("network", "rename", "nx", "ny") }},
+	{"network-delete", networked, func(d *harness.Daemon) { _, _ = d.TryLXC("network", "delete", "nx") }},
+	{"network-forward", networked, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("network", "forward", "set", "nx", "192.0.2.1", "target_address=10.118.0.6")
+	}},
+	{"network-acl", networked, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("network", "acl", "rule", "add", "ax", "ingress", "action=drop")
+	}},
+}
+
+// networked prepares a network with a forward and an ACL.
+func networked(d *harness.Daemon) {
+	d.LXC("network", "acl", "create", "ax")
+	d.LXC("network", "create", "nx", "ipv4.address=10.118.0.1/24", "ipv6.address=none", "security.acls=ax")
+	d.LXC("network", "forward", "create", "nx", "192.0.2.1", "target_address=10.118.0.5")
+}
+
+// unnetwork deletes what is left of networks.
+func unnetwork(d *harness.Daemon) {
+	for _, name := range []string{"nx", "ny"} {
+		if code, _ := d.HTTP("GET", "/1.0/networks/"+name, ""); code == 200 {
+			d.LXC("network", "delete", name)
+		}
+	}
+	if code, _ := d.HTTP("GET", "/1.0/network-acls/ax", ""); code == 200 {
+		d.LXC("network", "acl", "delete", "ax")
+	}
 }
 
 // kept prepares a stopped instance with a snapshot.
@@ -149,6 +182,7 @@ func crash(t *testing.T, d *harness.Daemon, point string, prepare, begin func(*h
 // settle checks that what is left of x is whole, and deletes it.
 func settle(t *testing.T, d *harness.Daemon) {
 	t.Helper()
+	unnetwork(d)
 	if code, _ := d.HTTP("GET", "/1.0/instances/y", ""); code == 200 {
 		d.LXC("rename", "y", "x")
 	}

@@ -183,3 +183,38 @@ func TestKillWhileRulesChange(t *testing.T) {
 		t.Errorf("left over:\n%s", strings.Join(diff, "\n"))
 	}
 }
+
+func TestDebiansClientOnRulesOfNetworks(t *testing.T) {
+	d := ready(t)
+	for _, c := range []struct{ args, stdin, want string }{
+		{"network create br1 ipv4.address=10.119.0.1/24 ipv6.address=none", "", "Network br1 created"},
+		{"network forward create br1 192.0.2.1 target_address=10.119.0.5", "", "192.0.2.1 created"},
+		{"network forward port add br1 192.0.2.1 tcp 80 10.119.0.6 8080", "", ""},
+		{"network forward list br1", "", "80 -> 10.119.0.6:8080 (tcp)"},
+		{"network forward port remove br1 192.0.2.1 tcp 80", "", ""},
+		{"network forward set br1 192.0.2.1 user.a=b", "", ""},
+		{"network forward edit br1 192.0.2.1", "description: edited\nconfig: {}\nports: []\n", ""},
+		{"network forward show br1 192.0.2.1", "", "description: edited"},
+		{"network acl create web user.a=b", "", "Network ACL web created"},
+		{"network acl rule add web ingress action=allow protocol=tcp destination_port=80 state=logged", "", ""},
+		{"network acl show web", "", "destination_port: \"80\""},
+		{"network acl list", "", "| web"},
+		{"network set br1 security.acls=web", "", ""},
+		{"network acl show web", "", "/1.0/networks/br1"},
+		{"network acl show-log web", "", ""},
+		{"network unset br1 security.acls", "", ""},
+		{"network acl rule remove web ingress action=allow", "", ""},
+		{"network acl rename web web2", "", "renamed to web2"},
+		{"network acl delete web2", "", "deleted"},
+		{"network info br1", "", "10.119.0.1/24"},
+		{"network list-leases br1", "", "GATEWAY"},
+		{"warning list", "", ""},
+		{"network forward delete br1 192.0.2.1", "", "deleted"},
+		{"network delete br1", "", "deleted"},
+	} {
+		out, err := foreign(t, d, c.stdin, strings.Fields(c.args)...)
+		if err != nil || !strings.Contains(out, c.want) {
+			t.Errorf("lxc %s: %v: %s", c.args, err, out)
+		}
+	}
+}
