@@ -1,9 +1,12 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -72,6 +75,12 @@ func (h instances) create(ctx context.Context, c *rest.Call, in api.InstancesPos
 	if c.Target() != "" {
 		return op.Spec{}, errs.Newf(errs.Invalid, "target %q: this server is not clustered, leave the target out", c.Target())
 	}
+	if in.Source.Type == api.SourceTypeCopy { // who copies sees all of the source
+		name, _, _ := strings.Cut(in.Source.Source, "/")
+		if err := mayView(c)("instance", cmp.Or(in.Source.Project, c.Project), "/1.0/instances/"+url.PathEscape(name)); err != nil {
+			return op.Spec{}, err
+		}
+	}
 	return h.svc.Create(ctx, c.Project, in)
 }
 
@@ -110,6 +119,12 @@ func (h instances) rename(ctx context.Context, c *rest.Call, in api.InstancePost
 	name, err := named(c)
 	if err != nil {
 		return op.Spec{}, err
+	}
+	if in.Project != "" && in.Project != c.Project {
+		o := auth.Object{Entity: "project", URL: "/1.0/projects/" + url.PathEscape(in.Project)}
+		if err := auth.Can("project", "can_create_instances").Check(c.Caller, o); err != nil {
+			return op.Spec{}, err
+		}
 	}
 	return h.svc.Rename(ctx, c.Project, name, in)
 }

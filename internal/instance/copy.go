@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,13 +39,13 @@ func (c *creation) checkCopy(ctx context.Context, post api.InstancesPost) error 
 	switch {
 	case src.Source == "":
 		return errs.Newf(errs.Invalid, "the source names no instance to copy")
-	case src.Project != "" && src.Project != c.r.Project:
-		return errs.Newf(errs.Unsupported, "copying instances between projects is not supported yet by this server")
 	case src.Refresh:
 		return errs.Newf(errs.Unsupported, "refreshing a copy is not supported yet by this server: delete it and copy again")
 	}
 	o := &origin{snapshot: snapshot}
-	err := c.s.d.Store.View(ctx, func(tx store.Tx) error { return o.find(tx, c.r.Project, name, !src.InstanceOnly && !src.ContainerOnly) })
+	err := c.s.d.Store.View(ctx, func(tx store.Tx) error {
+		return o.find(tx, cmp.Or(src.Project, c.r.Project), name, !src.InstanceOnly && !src.ContainerOnly)
+	})
 	if err != nil {
 		return err
 	}
@@ -403,11 +404,18 @@ func (s *Service) Visit(ctx context.Context, o Original, snapshot string, look f
 const apart = "+apart"
 
 // Apart calls do with the name of a snapshot that shows the instance as it is now and goes on doing so, or with "" where the instance itself
-// does: one that does not run, or whose pool keeps no snapshots. Who holds the instance's lock is alone with it.
+// does: one that does not run, or whose pool keeps no snapshots. One waits for the other.
 func (s *Service) Apart(ctx context.Context, o Original, do func(snapshot string) error) error {
 	key := Key(o.Instance.Project, o.Instance.Name)
 	if r := s.live.get(key); r == nil || r.over() {
 		return do("")
+	}
+	alone := s.holds.of(key).apart
+	select {
+	case alone <- struct{}{}:
+		defer func() { <-alone }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	if err := s.Rejoin(ctx, o); err != nil { // a crash may have left it
 		return err

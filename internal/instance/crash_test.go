@@ -28,6 +28,7 @@ var steps = map[string][]string{
 	"instance-snapshot-rename": {"volume", "record"},
 	"instance-restore":         {"stop", "settle", "record", "volume", "ready", "mount", "templates", "devices", "machine", "serve", "remember"},
 	"instance-rename":          {"volume", "files", "record"},
+	"instance-move":            {"volume", "files", "record", "cleanup"},
 	"instance-rebuild":         {"image", "volume", "record", "swap"},
 }
 
@@ -55,13 +56,16 @@ var work = map[string]struct {
 	"instance-rename": {false, func(t *testing.T, w *world) error {
 		return w.run(w.svc.Rename(t.Context(), "default", "c1", api.InstancePost{Name: "c2"}))
 	}},
+	"instance-move": {false, func(t *testing.T, w *world) error {
+		return w.run(w.svc.Rename(t.Context(), "default", "c1", api.InstancePost{Name: "c2", Pool: "other"}))
+	}},
 	"instance-rebuild": {false, func(t *testing.T, w *world) error {
 		return w.run(w.svc.Rebuild(t.Context(), "default", "c1", api.InstanceRebuildPost{Source: request("").Source}))
 	}},
 }
 
 // kept are the kinds of work that need a snapshot to begin with.
-var kept = map[string]bool{"instance-snapshot-delete": true, "instance-snapshot-rename": true, "instance-restore": true}
+var kept = map[string]bool{"instance-snapshot-delete": true, "instance-snapshot-rename": true, "instance-restore": true, "instance-move": true}
 
 func (w *world) prepare(t *testing.T, kind string) {
 	t.Helper()
@@ -107,9 +111,10 @@ func (w *world) expected(t *testing.T) (want []string) {
 			t.Fatal(err)
 		}
 		a := sh.Value(2).(api.InstanceFull)
-		want = append(want, "volume tank/default_"+a.Name)
+		pool := "volume " + a.ExpandedDevices["root"]["pool"] + "/default_"
+		want = append(want, pool+a.Name)
 		for _, s := range a.Snapshots {
-			want = append(want, "volume tank/default_"+a.Name+"@"+s.Name)
+			want = append(want, pool+a.Name+"@"+s.Name)
 		}
 		if a.Status == "Running" {
 			want = append(want, "link default_"+a.Name+"_eth0", "machine default_"+a.Name, "mount tank/default_"+a.Name)

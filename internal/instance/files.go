@@ -168,6 +168,8 @@ type held struct {
 	visitors int
 	// gone is closed when the volume is about to be removed.
 	gone chan struct{}
+	// apart is full while somebody reads a snapshot of the volume as it is now.
+	apart chan struct{}
 }
 
 func (h *holds) of(key string) *held {
@@ -177,7 +179,7 @@ func (h *holds) of(key string) *held {
 		h.all = map[string]*held{}
 	}
 	if h.all[key] == nil {
-		h.all[key] = &held{gone: make(chan struct{})}
+		h.all[key] = &held{gone: make(chan struct{}), apart: make(chan struct{}, 1)}
 	}
 	return h.all[key]
 }

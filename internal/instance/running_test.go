@@ -343,7 +343,9 @@ func TestRename(t *testing.T) {
 	}{
 		"missing":  {"nope", api.InstancePost{Name: "c2"}, errs.NotFound},
 		"bad name": {"c1", api.InstancePost{Name: "a_b"}, errs.Internal},
-		"move":     {"c1", api.InstancePost{Pool: "other"}, errs.Unsupported},
+		"move":     {"c1", api.InstancePost{Pool: "nope"}, errs.NotFound},
+		"live":     {"c1", api.InstancePost{Name: "c2", Live: true}, errs.Unsupported},
+		"project":  {"c1", api.InstancePost{Project: "nope"}, errs.NotFound},
 		"taken":    {"c1", api.InstancePost{Name: "c1"}, errs.Conflict},
 	} {
 		_, err := w.svc.Rename(t.Context(), "default", c.from, c.post)

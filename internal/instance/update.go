@@ -1,10 +1,12 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +17,9 @@ import (
 	"lxd/internal/instance/template"
 	"lxd/internal/op"
 	"lxd/internal/profile"
+	"lxd/internal/project"
 	"lxd/internal/schema"
+	"lxd/internal/storage"
 	"lxd/internal/store"
 )
 
@@ -188,109 +192,234 @@ func (r Record) kept(config map[string]string) map[string]string {
 	return keys
 }
 
-// renaming gives a stopped instance a new name.
-type renaming struct {
+// moving gives a stopped instance another name, project or pool, and another configuration along with it.
+type moving struct {
 	s        *Service
+	post     api.InstancePost
 	from, to Record
-	// done is set once the record has the new name: what fails after that undoes nothing.
+	// kept are its snapshots.
+	kept []Snapshot
+	// done is set once the record has changed: what fails after that undoes nothing.
 	done bool
 }
 
-// renameTarget is what the journal holds.
-type renameTarget struct{ Project, Name, To string }
+// moveTarget is what the journal holds. Pools are set if the root goes to another.
+type moveTarget struct {
+	Project, Name, To string
+	ToProject         string `json:",omitempty"`
+	Pool, ToPool      string `json:",omitempty"`
+}
 
-// Rename returns the work that gives a stopped instance a new name.
+// Rename returns the work that gives a stopped instance a new name, or moves it to another project or pool.
 func (s *Service) Rename(ctx context.Context, proj, name string, post api.InstancePost) (op.Spec, error) {
 	v, err := s.view(ctx, proj, name)
 	if err != nil {
 		return op.Spec{}, err
 	}
-	if post.Migration || post.Pool != "" || post.Project != "" && post.Project != proj {
-		return op.Spec{}, errs.Newf(errs.Unsupported, "moving instances between pools, projects and servers is not supported yet by this server")
+	if post.Live {
+		return op.Spec{}, errs.Newf(errs.Unsupported, "moving a running instance is not supported yet by this server: stop it first")
 	}
+	post.Name, post.Project = cmp.Or(post.Name, name), cmp.Or(post.Project, proj)
 	if err := naming.Check(post.Name); err != nil {
 		return op.Spec{}, err
 	}
-	r := &renaming{s: s, from: v.Record, to: v.Record}
-	r.to.Name = post.Name
-	if err := s.d.Store.View(ctx, r.free); err != nil {
+	m := &moving{s: s, post: post, from: v.Record}
+	if err := s.d.Store.View(ctx, m.plan); err != nil {
 		return op.Spec{}, err
 	}
-	if s.status(v.key()) != api.StatusStopped {
-		return op.Spec{}, errs.Newf(errs.Invalid, "the instance is running: stop it before it is renamed")
+	kind, what := "instance-rename", api.OperationRenamingInstance
+	if m.to.Project != proj || m.to.Pool != v.Pool {
+		kind, what = "instance-move", api.OperationMigratingInstance
 	}
-	o := spec("instance-rename", api.OperationRenamingInstance, v.Record)
-	o.Locks = append(o.Locks, r.to.lock())
-	o.Args = renameTarget{proj, name, post.Name}
-	o.Run = r.run
+	if s.status(v.key()) != api.StatusStopped {
+		return op.Spec{}, errs.Newf(errs.Invalid, "the instance is running: stop it before it is renamed or moved")
+	}
+	o := spec(kind, what, v.Record)
+	if m.to.lock() != m.from.lock() {
+		o.Locks = append(o.Locks, m.to.lock())
+	}
+	o.Args, o.Run = m.target(), m.run
 	return o, nil
 }
 
+func (m *moving) target() moveTarget {
+	t := moveTarget{Project: m.from.Project, Name: m.from.Name, To: m.to.Name}
+	if m.to.Project != m.from.Project {
+		t.ToProject = m.to.Project
+	}
+	if m.to.Pool != m.from.Pool {
+		t.Pool, t.ToPool = m.from.Pool, m.to.Pool
+	}
+	return t
+}
+
+// plan finds out what the instance is to become, and checks it.
+func (m *moving) plan(tx store.Tx) (err error) {
+	m.to = m.from
+	m.to.Name, m.to.Project = m.post.Name, m.post.Project
+	if m.to.ProfileProject, err = project.Owner(tx, m.to.Project, project.Profiles); err != nil {
+		return err
+	}
+	if m.to.NetworkProject, err = project.Owner(tx, m.to.Project, project.Networks); err != nil {
+		return err
+	}
+	m.kept = nil
+	for _, snap := range Snapshots.AllRev(tx, m.from.key()+"/") {
+		m.kept = append(m.kept, snap)
+	}
+	c := &creation{s: m.s, r: m.to}
+	m.override(&c.r)
+	if m.to.Name != m.from.Name && c.r.Config[templateKey] == "" { // one that was never started is still to be made
+		c.r.Config = maps.Clone(c.r.Config)
+		c.r.setVolatile(map[string]string{templateKey: template.Rename})
+	}
+	if m.post.Pool != "" {
+		if err := c.settle(tx, m.post.Pool); err != nil {
+			return err
+		}
+	}
+	v, err := compose(tx, c.r, 0)
+	if err != nil {
+		return err
+	}
+	if pool := v.devices[rootDevice(v.devices)]["pool"]; pool != "" {
+		c.r.Pool = pool
+	}
+	m.to = c.r
+	if err := m.s.checkLocal(m.to); err != nil {
+		return err
+	}
+	if Keys.Bool(v.config, "security.privileged") != m.from.Privileged {
+		return errs.Newf(errs.Invalid, "security.privileged would change with the move: set it on the instance to what it is now")
+	}
+	return m.free(tx)
+}
+
+// override lays what the request says of the configuration over what there is; an empty value takes a key away.
+func (m *moving) override(r *Record) {
+	if m.post.Config != nil {
+		config := maps.Clone(m.from.Config)
+		if config == nil {
+			config = map[string]string{}
+		}
+		maps.Copy(config, m.post.Config)
+		r.Config = clean(config)
+	}
+	if m.post.Devices != nil {
+		if r.Devices = maps.Clone(m.from.Devices); r.Devices == nil {
+			r.Devices = Devices{}
+		}
+		maps.Copy(r.Devices, m.post.Devices)
+	}
+	if m.post.Profiles != nil {
+		r.Profiles = m.post.Profiles
+	}
+}
+
 // free fails if the new name is taken.
-func (r *renaming) free(tx store.Tx) error {
-	if Collection.Has(tx, r.to.key()) {
-		return errs.Newf(errs.Conflict, "instance %q already exists in project %q: choose another name", r.to.Name, r.to.Project)
+func (m *moving) free(tx store.Tx) error {
+	asked := m.post.Pool != "" || m.post.Config != nil || m.post.Devices != nil || m.post.Profiles != nil
+	if (m.to.key() != m.from.key() || !asked) && Collection.Has(tx, m.to.key()) {
+		return errs.Newf(errs.Conflict, "instance %q already exists in project %q: choose another name", m.to.Name, m.to.Project)
 	}
 	return nil
 }
 
-func (r *renaming) run(ctx context.Context, t *op.Task) error {
-	cur, err := r.s.current(ctx, r.from.key())
+func (m *moving) run(ctx context.Context, t *op.Task) error {
+	cur, err := m.s.current(ctx, m.from.key())
 	if err != nil {
 		return err
 	}
-	v, err := r.s.viewByKey(ctx, r.from.key())
+	v, err := m.s.viewByKey(ctx, m.from.key())
 	switch {
 	case err != nil:
 		return err
 	case cur != nil:
-		return errs.Newf(errs.Invalid, "the instance is running: stop it before it is renamed")
+		return errs.Newf(errs.Invalid, "the instance is running: stop it before it is renamed or moved")
 	case v.Making:
 		return errs.Newf(errs.Invalid, "the instance is not complete: delete it")
 	case v.Run != nil:
-		if err := r.s.sweep(ctx, v); err != nil {
+		if err := m.s.sweep(ctx, v); err != nil {
 			return err
 		}
 	}
-	wanted := r.to.Name
-	r.from, r.to = v.Record, v.Record
-	r.to.Name = wanted
+	if v, err = m.s.viewByKey(ctx, m.from.key()); err != nil {
+		return err
+	}
+	pool := m.to.Pool
+	if m.from = v.Record; m.s.d.Store.View(ctx, m.plan) != nil || m.to.Pool != pool {
+		return errs.Newf(errs.Conflict, "the instance, or what it is to become, changed meanwhile: try again")
+	}
+	t.Add("finish the move", func(ctx context.Context) error {
+		if !m.done || m.from.Pool == m.to.Pool {
+			return nil
+		}
+		return m.drop(ctx, m.from) // there is no way back any more
+	})
 	for _, step := range []struct {
 		name     string
 		do, back func(context.Context) error
 	}{
-		{"volume", func(ctx context.Context) error { return r.volume(ctx, r.from, r.to) }, r.unless(func(ctx context.Context) error { return r.volume(ctx, r.to, r.from) })},
-		{"files", func(context.Context) error { return r.files(r.from, r.to) }, r.unless(func(context.Context) error { return r.files(r.to, r.from) })},
-		{"record", func(ctx context.Context) error { return r.record(ctx, t.EndJournal) }, nil},
+		{"volume", func(ctx context.Context) error { return m.volume(ctx, v) }, m.unless(m.volumeBack)},
+		{"files", func(context.Context) error { return m.files(m.from, m.to) }, m.unless(func(context.Context) error { return m.files(m.to, m.from) })},
+		{"record", func(ctx context.Context) error { return m.record(ctx, t) }, nil},
 	} {
 		if err := t.Step(ctx, step.name, step.do, step.back); err != nil {
 			return err
 		}
 	}
-	return nil
+	if m.from.Pool == m.to.Pool {
+		return nil
+	}
+	return t.Step(context.WithoutCancel(ctx), "cleanup", func(ctx context.Context) error { return m.drop(ctx, m.from) }, nil)
 }
 
-// unless is an undo step that is left out once the instance is renamed.
-func (r *renaming) unless(back func(context.Context) error) func(context.Context) error {
+// unless is an undo step that is left out once the instance has moved.
+func (m *moving) unless(back func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if r.done {
+		if m.done {
 			return nil
 		}
 		return back(ctx)
 	}
 }
 
-// volume renames the root volume.
-func (r *renaming) volume(ctx context.Context, from, to Record) error {
-	a, b := view{Record: from}, view{Record: to}
-	a.expand()
-	b.expand()
-	return r.s.d.Copies.Rename(ctx, from.Pool, r.s.volume(a), r.s.volume(b))
+// root is the root volume of an instance as recorded.
+func (m *moving) root(r Record) storage.Volume {
+	v := view{Record: r}
+	v.expand()
+	return m.s.volume(v)
+}
+
+// volume renames the root volume, or copies it to the other pool.
+func (m *moving) volume(ctx context.Context, v view) error {
+	if m.from.Pool == m.to.Pool {
+		return m.s.d.Copies.Rename(ctx, m.from.Pool, m.root(m.from), m.root(m.to))
+	}
+	o := &origin{v: v, kept: m.kept}
+	to := m.s.volume(v)
+	to.Project, to.Name = m.to.Project, m.to.Name
+	return o.carryTo(ctx, m.s, storage.Place{Pool: m.to.Pool, Volume: to})
+}
+
+func (m *moving) volumeBack(ctx context.Context) error {
+	if m.from.Pool == m.to.Pool {
+		return m.s.d.Copies.Rename(ctx, m.from.Pool, m.root(m.to), m.root(m.from))
+	}
+	return m.drop(ctx, m.to)
+}
+
+// drop removes the root volume of the instance as recorded.
+func (m *moving) drop(ctx context.Context, r Record) error {
+	return m.s.d.Volumes.Delete(ctx, r.Pool, m.root(r))
 }
 
 // files moves the logs; there may be none.
-func (r *renaming) files(from, to Record) error {
-	err := os.Rename(r.s.logDir(from), r.s.logDir(to))
+func (m *moving) files(from, to Record) error {
+	if from.key() == to.key() {
+		return nil
+	}
+	err := os.Rename(m.s.logDir(from), m.s.logDir(to))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -298,74 +427,113 @@ func (r *renaming) files(from, to Record) error {
 }
 
 // record moves the instance's record and those of its snapshots.
-func (r *renaming) record(ctx context.Context, last func(store.Tx) error) error {
-	err := r.s.d.Store.Update(ctx, func(tx store.Tx) error {
-		if err := r.free(tx); err != nil {
+func (m *moving) record(ctx context.Context, t *op.Task) error {
+	err := m.s.d.Store.Update(ctx, func(tx store.Tx) error {
+		if err := m.free(tx); err != nil {
 			return err
 		}
-		now, err := Collection.Get(tx, r.from.key())
-		if err != nil {
-			return err
-		}
-		var kept []Snapshot
-		for _, snap := range Snapshots.AllRev(tx, r.from.key()+"/") {
-			kept = append(kept, snap)
-		}
-		for _, snap := range kept {
+		for _, snap := range m.kept {
 			if err := Snapshots.Delete(tx, snap.key()); err != nil {
 				return err
 			}
 		}
-		now.Name = r.to.Name
-		if now.Config[templateKey] == "" { // one that was never started is still to be made
-			now.setVolatile(map[string]string{templateKey: template.Rename})
-		}
-		if err := Collection.Insert(tx, now); err != nil {
+		if err := m.exchange(tx); err != nil {
 			return err
 		}
-		if r.s.d.Belongings != nil { // while both are there: what belongs to an instance needs it
-			if err := r.s.d.Belongings.Renamed(tx, now.Project, r.from.Name, now.Name); err != nil {
-				return err
-			}
-		}
-		if err := Collection.Delete(tx, r.from.key()); err != nil {
-			return err
-		}
-		for _, snap := range kept {
-			snap.Instance.Name = r.to.Name
+		for _, snap := range m.kept {
+			was := &snap.Instance
+			was.Devices = rooted(was.Devices, was.Pool, m.to)
+			was.Name, was.Project, was.Pool = m.to.Name, m.to.Project, m.to.Pool
+			was.ProfileProject, was.NetworkProject = m.to.ProfileProject, m.to.NetworkProject
 			if err := Snapshots.Insert(tx, snap); err != nil {
 				return err
 			}
 		}
-		e := change(ctx, api.LifecycleInstanceRenamed, now)
-		e.Context = map[string]any{"old_name": r.from.Name}
-		tx.Announce(e)
-		return last(tx)
-	})
-	r.done = err == nil
-	if r.done {
-		r.s.shown.drop(r.from.key())
-		if v, err := r.s.viewByKey(ctx, r.to.key()); err == nil {
-			r.s.portsChanged(v.NetworkProject, v.nics())
+		m.announce(ctx, tx)
+		if m.from.Pool != m.to.Pool {
+			return nil // the old volume is to go
 		}
+		return t.EndJournal(tx)
+	})
+	if m.done = err == nil; !m.done {
+		return err
 	}
-	return err
+	m.s.holds.evict(m.from.key())
+	m.s.shown.drop(m.from.key())
+	if v, err := m.s.viewByKey(ctx, m.to.key()); err == nil {
+		m.s.portsChanged(v.NetworkProject, v.nics())
+	}
+	return nil
 }
 
-// recoverRename takes back a renaming that did not come to its end, which is when the record changes.
-func (s *Service) recoverRename(ctx context.Context, j op.Journal) error {
-	var t renameTarget
+// exchange puts the new record into the place of the old.
+func (m *moving) exchange(tx store.Tx) error {
+	if m.to.key() == m.from.key() {
+		return Collection.Put(tx, m.to)
+	}
+	if err := Collection.Insert(tx, m.to); err != nil {
+		return err
+	}
+	b := m.s.d.Belongings
+	switch { // while both are there: what belongs to an instance needs it
+	case b != nil && m.to.Project != m.from.Project:
+		if err := b.Deleted(tx, m.from.Project, m.from.Name); err != nil {
+			return err
+		}
+	case b != nil:
+		if err := b.Renamed(tx, m.from.Project, m.from.Name, m.to.Name); err != nil {
+			return err
+		}
+	}
+	return Collection.Delete(tx, m.from.key())
+}
+
+func (m *moving) announce(ctx context.Context, tx store.Tx) {
+	e := change(ctx, api.LifecycleInstanceUpdated, m.to)
+	if m.to.Name != m.from.Name {
+		e.Action = api.LifecycleInstanceRenamed
+		e.Context = map[string]any{"old_name": m.from.Name}
+	}
+	if m.to.Project != m.from.Project {
+		e.Action = api.LifecycleInstanceCreated
+		tx.Announce(change(ctx, api.LifecycleInstanceDeleted, m.from))
+	}
+	tx.Announce(e)
+}
+
+// recoverMove takes back a move that did not come to the change of the record, and finishes one that did.
+func (s *Service) recoverMove(ctx context.Context, j op.Journal) error {
+	var t moveTarget
 	if err := json.Unmarshal(j.Args, &t); err != nil {
 		return fmt.Errorf("journal of %s: %w", j.Kind, err)
 	}
 	v, err := s.view(ctx, t.Project, t.Name)
+	same := t.ToProject == "" && t.To == t.Name
+	if errs.Is(err, errs.NotFound) || err == nil && same && v.Pool == t.ToPool {
+		return s.finishMove(ctx, t)
+	}
+	if err != nil {
+		return err
+	}
+	m := &moving{s: s, from: v.Record, to: v.Record}
+	m.to.Name, m.to.Project, m.to.Pool = t.To, cmp.Or(t.ToProject, t.Project), cmp.Or(t.ToPool, v.Pool)
+	return errors.Join(m.volumeBack(ctx), m.files(m.to, m.from))
+}
+
+// finishMove removes the volume that the instance had before.
+func (s *Service) finishMove(ctx context.Context, t moveTarget) error {
+	if t.Pool == "" {
+		return nil
+	}
+	v, err := s.view(ctx, cmp.Or(t.ToProject, t.Project), t.To)
 	if errs.Is(err, errs.NotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	r := &renaming{s: s, from: v.Record, to: v.Record}
-	r.to.Name = t.To
-	return errors.Join(r.volume(ctx, r.to, r.from), r.files(r.to, r.from))
+	m := &moving{s: s}
+	old := v.Record
+	old.Project, old.Name, old.Pool = t.Project, t.Name, t.Pool
+	return m.drop(ctx, old)
 }

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,7 +79,7 @@ func copyInstance(a *command.App, args []string, f *copyFlags) error {
 		return err
 	}
 	if f.project != "" {
-		body.Source.Project = from.Project()
+		body.Source.Project = cmp.Or(from.Project(), "default")
 		to = to.InProject(f.project)
 	}
 	if f.start {
@@ -203,13 +204,35 @@ func moveInstance(a *command.App, args []string, f *copyFlags) error {
 	case stays:
 		return renameInstance(a, from, source, name)
 	}
-	config, err := command.KeyValues(f.config)
-	if err != nil {
+	body := api.InstancePost{Name: name, Migration: true, InstanceOnly: f.instanceOnly, Pool: f.storage, Project: f.project, AllowInconsistent: f.inconsistent}
+	if err := f.override(a, from, source, &body); err != nil {
 		return err
 	}
-	body := api.InstancePost{Name: name, Migration: true, InstanceOnly: f.instanceOnly, Pool: f.storage, Project: f.project, Config: config, Profiles: f.profiles}
 	_, err = a.Follow(from, "", func() (*client.Operation, error) {
 		return from.OnTarget(f.target).Send(a.Ctx, http.MethodPost, device.InstancePath([]string{source}), body, "")
 	})
+	return err
+}
+
+// override fills in what the flags say of the configuration of an instance that moves.
+func (f *copyFlags) override(a *command.App, server *client.Client, name string, body *api.InstancePost) (err error) {
+	if len(f.config) > 0 {
+		if body.Config, err = command.KeyValues(f.config); err != nil {
+			return err
+		}
+	}
+	if body.Profiles = f.profiles; f.noProfiles {
+		body.Profiles = []string{}
+	}
+	if len(f.devices) == 0 {
+		return nil
+	}
+	var src api.Instance
+	if _, err := server.Get(a.Ctx, device.InstancePath([]string{name}), &src); err != nil {
+		return err
+	}
+	own := *f
+	own.storage = "" // the server sees to the root disk
+	body.Devices, err = own.changedDevices(&src)
 	return err
 }
