@@ -28,6 +28,7 @@ var proven = [...]string{
 	"image_create_aliases",
 	"container_only_migration",
 	"unix_device_rename",
+	"storage_btrfs_mount_options",
 	"entity_description",
 	"image_force_refresh",
 	"file_symlinks",

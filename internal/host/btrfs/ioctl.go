@@ -53,28 +53,28 @@ func call[T any](f *os.File, way, op uintptr, arg *T) error {
 
 // nameArgs is struct btrfs_ioctl_vol_args_v2.
 type nameArgs struct {
-	fd      int64
-	transid uint64
-	flags   uint64
-	_       [4]uint64
-	name    [4040]byte
+	fd    int64
+	_     uint64
+	flags uint64
+	_     [4]uint64
+	name  [4040]byte
 }
 
 // resizeArgs is struct btrfs_ioctl_vol_args.
 type resizeArgs struct {
-	fd   int64
+	_    int64
 	name [4088]byte
 }
 
 // infoArgs is struct btrfs_ioctl_get_subvol_info_args.
 type infoArgs struct {
-	treeID                         uint64
-	name                           [256]byte
-	parent, dir, generation, flags uint64
-	uuid, parentUUID, receivedUUID [16]byte
-	_                              [4]uint64
-	_                              [4][2]uint64
-	_                              [8]uint64
+	treeID uint64
+	_      [256]byte
+	_      [4]uint64
+	_      [3][16]byte
+	_      [4]uint64
+	_      [4][2]uint64
+	_      [8]uint64
 }
 
 // rootRefArgs is struct btrfs_ioctl_get_subvol_rootref_args.
@@ -94,14 +94,14 @@ type lookupArgs struct {
 
 // searchArgs is struct btrfs_ioctl_search_args.
 type searchArgs struct {
-	tree                   uint64
-	minObject, maxObject   uint64
-	minOffset, maxOffset   uint64
-	minTransid, maxTransid uint64
-	minType, maxType       uint32
-	items, _               uint32
-	_                      [4]uint64
-	buf                    [3992]byte
+	tree                 uint64
+	minObject, maxObject uint64
+	minOffset, maxOffset uint64
+	_, maxTransid        uint64
+	minType, maxType     uint32
+	items, _             uint32
+	_                    [4]uint64
+	buf                  [3992]byte
 }
 
 func text(b []byte) string {
