@@ -118,14 +118,46 @@ func (h images) invited(w http.ResponseWriter, c *rest.Call, word string) error 
 	}
 	inv.Accept(up)
 	spec, err := h.svc.Import(c.Context(), c.Project, up)
+	late := &postponed{ResponseWriter: w, until: func() error { return inv.Wait(c.Context()) }}
 	if err == nil {
-		err = h.start.Start(w, c, spec)
+		err = h.start.Start(late, c, spec)
 	}
 	if err != nil {
 		up.Discard()
 		inv.Reject(err)
+		return err
 	}
-	return err
+	return late.failed
+}
+
+// postponed answers when the work is done, for those who may not look at its operation: an error is then the answer instead.
+type postponed struct {
+	http.ResponseWriter
+	until  func() error
+	asked  bool
+	failed error
+}
+
+func (p *postponed) ready() bool {
+	if !p.asked {
+		p.asked, p.failed = true, p.until()
+	}
+	return p.failed == nil
+}
+
+// WriteHeader begins the answer.
+func (p *postponed) WriteHeader(code int) {
+	if p.ready() {
+		p.ResponseWriter.WriteHeader(code)
+	}
+}
+
+// Write goes on with it.
+func (p *postponed) Write(b []byte) (int, error) {
+	if !p.ready() {
+		return len(b), nil
+	}
+	return p.ResponseWriter.Write(b)
 }
 
 // export sends the files of an image: one with ranges, or two as parts of a form.

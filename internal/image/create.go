@@ -28,6 +28,9 @@ func (s *Service) Create(ctx context.Context, o Order) (op.Spec, error) {
 	if src == nil {
 		return op.Spec{}, errs.Newf(errs.Invalid, "the request has no source: name an instance, a snapshot, an image or a URL")
 	}
+	if src.Type == "" && src.Mode == "push" { // older clients name no type
+		return s.invite(ctx, o)
+	}
 	switch src.Type {
 	case "container", "instance", "snapshot", "virtual-machine":
 		return s.publish(ctx, o)

@@ -65,15 +65,9 @@ func (f *fetching) run(ctx context.Context, t *op.Task) (r Record, err error) {
 	if r, ok, err := f.present(ctx, t); ok || err != nil {
 		return r, err
 	}
-	if f.place.Arch, err = f.s.setting(ctx, f.project, DefaultArchitecture); err != nil {
-		return r, err
-	}
-	found, err := f.s.d.Sources.Find(ctx, f.place)
+	found, err := f.find(ctx)
 	if err != nil {
 		return r, err
-	}
-	if len(found.Info.Fingerprint) != maxPrefix || !isHex(found.Info.Fingerprint) {
-		return r, errs.Newf(errs.Invalid, "image server %s names %.80q as a fingerprint, which is none", f.place.Server, found.Info.Fingerprint)
 	}
 	if r, ok, err := f.adopt(ctx, t, found.Info.Fingerprint); ok || err != nil {
 		return r, err
@@ -88,6 +82,24 @@ func (f *fetching) run(ctx context.Context, t *op.Task) (r Record, err error) {
 		}
 	}
 	return i.r, err
+}
+
+// find asks the server for the image.
+func (f *fetching) find(ctx context.Context) (found source.Found, err error) {
+	if f.place.Arch, err = f.s.setting(ctx, f.project, DefaultArchitecture); err != nil {
+		return found, err
+	}
+	if found, err = f.s.d.Sources.Find(ctx, f.place); err != nil {
+		return found, err
+	}
+	if len(found.Info.Fingerprint) != maxPrefix || !isHex(found.Info.Fingerprint) {
+		return found, errs.Newf(errs.Invalid, "image server %s names %.80q as a fingerprint, which is none", f.place.Server, found.Info.Fingerprint)
+	}
+	names := found.Info.Aliases
+	if f.place.Protocol == source.Simplestreams && f.place.Alias == "" && f.wish.AutoUpdate && len(names) > 0 {
+		f.place.Alias = names[0].Name // older clients name the fingerprint alone of what is to be kept up to date
+	}
+	return found, nil
 }
 
 // present finds the image without asking the server, if that can be told.

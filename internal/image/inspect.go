@@ -32,7 +32,7 @@ type inspection struct {
 
 // inspect checks the files of an upload. root is "" for a unified image.
 func (i *inspection) inspect(meta, root, rootName string) (f facts, err error) {
-	seen, err := i.walk(meta, nil, &f)
+	seen, err := i.walk(meta, nil, &f, root != "")
 	if err != nil {
 		return f, err
 	}
@@ -78,7 +78,7 @@ func (i *inspection) inspectRoot(f *facts, path, name string) error {
 	case archive.Squashfs:
 		return checkSquashfs(file)
 	}
-	seen, err := i.walk(path, func(string) bool { return true }, nil)
+	seen, err := i.walk(path, func(string) bool { return true }, nil, true)
 	if err == nil && seen.entries == 0 {
 		return errs.Newf(errs.Invalid, "the rootfs is an empty archive")
 	}
@@ -99,11 +99,13 @@ type walk struct {
 	keep func(string) bool
 	// facts is where to put what metadata.yaml says; nil in the second file of a split image.
 	facts *facts
+	// split says that the rootfs is in another file.
+	split bool
 	seen  seen
 }
 
-// walk reads a whole archive. keep nil means the entries of an image.
-func (i *inspection) walk(path string, keep func(string) bool, f *facts) (seen, error) {
+// walk reads an archive. keep nil means the entries of an image.
+func (i *inspection) walk(path string, keep func(string) bool, f *facts, split bool) (seen, error) {
 	a, err := archive.OpenFile(i.ctx, path)
 	if err != nil {
 		return seen{}, err
@@ -112,7 +114,7 @@ func (i *inspection) walk(path string, keep func(string) bool, f *facts) (seen, 
 	if keep == nil {
 		keep = func(name string) bool { _, ok := wanted(name); return ok }
 	}
-	w := walk{inspection: i, Reader: a, keep: keep, facts: f}
+	w := walk{inspection: i, Reader: a, keep: keep, facts: f, split: split}
 	last := ""
 	for {
 		h, err := a.Next()
@@ -130,7 +132,19 @@ func (i *inspection) walk(path string, keep func(string) bool, f *facts) (seen, 
 		if err := w.entry(h); err != nil {
 			return w.seen, err
 		}
+		if a.At() > thorough && w.knows() {
+			return w.seen, nil
+		}
 	}
+}
+
+// thorough is how far into a file every entry is looked at. Of larger files no more is read than is needed to know what they are: their end
+// is looked at when they are unpacked, which refuses the same things.
+const thorough = 4 << 20
+
+// knows tells whether the archive has shown what it is.
+func (w *walk) knows() bool {
+	return w.facts == nil || w.seen.metadata && (w.seen.rootfs || w.seen.disk || w.split)
 }
 
 func (w *walk) entry(h *tar.Header) error {

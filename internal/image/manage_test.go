@@ -342,7 +342,6 @@ func TestCreateRefuses(t *testing.T) {
 		"no name":      {&api.ImagesPostSource{Type: "instance"}, errs.Invalid},
 		"a snapshot":   {&api.ImagesPostSource{Type: "instance", Name: "c1/s0"}, errs.Invalid},
 		"no snapshot":  {&api.ImagesPostSource{Type: "snapshot", Name: "c1"}, errs.Invalid},
-		"a push":       {&api.ImagesPostSource{Type: "image", Mode: "push"}, errs.Invalid},
 		"a protocol":   {&api.ImagesPostSource{Type: "image", ImageSource: api.ImageSource{Server: "https://h", Protocol: "ftp", Alias: "x"}}, errs.Invalid},
 		"no alias":     {&api.ImagesPostSource{Type: "image", ImageSource: api.ImageSource{Server: "https://h"}}, errs.Invalid},
 		"certificate":  {&api.ImagesPostSource{Type: "image", ImageSource: api.ImageSource{Server: "https://h", Alias: "x", Certificate: "junk"}}, errs.Invalid},

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -26,16 +27,24 @@ type pushes struct {
 type push struct {
 	project string
 	wish    Wish
-	once    sync.Once
-	// begun is closed when the upload is there, done gets how its import ended.
-	begun chan struct{}
-	done  chan error
+	// done is closed when err says how the import ended.
+	once sync.Once
+	done chan struct{}
+	err  error
+}
+
+// settle ends an invitation.
+func (p *push) settle(err error) {
+	p.once.Do(func() {
+		p.err = err
+		close(p.done)
+	})
 }
 
 // pushed ends the operation of the invitation that an upload came by.
 func (u *Upload) pushed(err error) {
 	if u.push != nil {
-		u.push.done <- err
+		u.push.settle(err)
 	}
 }
 
@@ -52,10 +61,8 @@ func (s *Service) invite(ctx context.Context, o Order) (op.Spec, error) {
 	if err != nil {
 		return op.Spec{}, err
 	}
-	p := &push{project: o.Project, wish: wishOf(o.Post), begun: make(chan struct{}), done: make(chan error, 1)}
-	if p.wish.Fingerprint = o.Post.Source.Fingerprint; p.wish.Fingerprint == "" {
-		return op.Spec{}, errs.Newf(errs.Invalid, "the source names no fingerprint: say which image is to be sent")
-	}
+	p := &push{project: o.Project, wish: wishOf(o.Post), done: make(chan struct{})}
+	p.wish.Fingerprint = o.Post.Source.Fingerprint // "" is any: older clients do not say
 	err = s.view(ctx, o.Project, func(tx store.Tx, owner string) error {
 		i := importing{s: s, project: o.Project, r: Record{Project: owner}, u: &Upload{Wish: p.wish}}
 		return i.admit(tx)
@@ -69,8 +76,8 @@ func (s *Service) invite(ctx context.Context, o Order) (op.Spec, error) {
 			s.pushes.add(word, p)
 			defer s.pushes.take(word, "")
 			select {
-			case err := <-p.done:
-				return err
+			case <-p.done:
+				return p.err
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
@@ -116,11 +123,12 @@ type Invitation struct{ *push }
 // Accept makes the upload what was invited. It must follow before Import.
 func (i *Invitation) Accept(u *Upload) {
 	filename := u.Filename
-	if u.Wish.Fingerprint != "" && u.Wish.Fingerprint != i.wish.Fingerprint && u.flaw == nil {
+	if i.wish.Fingerprint != "" && u.Wish.Fingerprint != "" && u.Wish.Fingerprint != i.wish.Fingerprint && u.flaw == nil {
 		u.flaw = errs.Newf(errs.Invalid, "image %s was announced, not %s", i.wish.Fingerprint, u.Wish.Fingerprint)
 	}
-	props := u.Properties
+	props, announced := u.Properties, u.Wish.Fingerprint
 	u.Wish = i.wish
+	u.Wish.Fingerprint = cmp.Or(u.Wish.Fingerprint, announced)
 	if len(u.Properties) == 0 {
 		u.Properties = props
 	}
@@ -128,7 +136,17 @@ func (i *Invitation) Accept(u *Upload) {
 }
 
 // Reject ends the invitation after an upload that failed before it became work.
-func (i *Invitation) Reject(err error) { i.done <- err }
+func (i *Invitation) Reject(err error) { i.settle(err) }
+
+// Wait blocks until the image is there, or could not be imported.
+func (i *Invitation) Wait(ctx context.Context) error {
+	select {
+	case <-i.done:
+		return i.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Push returns the work that sends an image to another server, which expects it.
 func (s *Service) Push(ctx context.Context, proj, prefix string, post api.ImageExportPost) (op.Spec, error) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/schema"
@@ -174,7 +176,7 @@ func (s *Service) spool(u *Upload, body io.Reader) (path string, err error) {
 	if u.watch != nil {
 		in.r = u.watch(body)
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(f, u.sum)}, in, make([]byte, 256<<10))
+	n, err := fill(f, u.sum, in)
 	u.size += n
 	switch {
 	case in.err != nil && u.watch != nil:
@@ -187,6 +189,53 @@ func (s *Service) spool(u *Upload, body io.Reader) (path string, err error) {
 		return "", err
 	}
 	return f.Name(), f.Sync()
+}
+
+// Sizes of the buffers of fill, and how much it has the kernel begin to write to disk at a time.
+const (
+	buffers, bufferSize = 4, 256 << 10
+	flushSize           = 8 << 20
+)
+
+// fill writes what it reads to a file, and hashes it meanwhile on another processor. The kernel begins early to write to disk, so that a
+// Sync at the end does not take long.
+func fill(f *os.File, sum hash.Hash, in io.Reader) (n int64, err error) {
+	free, full, done := make(chan []byte, buffers), make(chan []byte, buffers), make(chan struct{})
+	for range buffers {
+		free <- make([]byte, bufferSize)
+	}
+	go func() {
+		defer close(done)
+		for b := range full {
+			_, _ = sum.Write(b) // a hash takes everything
+			free <- b[:bufferSize]
+		}
+	}()
+	defer func() { close(full); <-done }()
+	flushed := int64(0)
+	for {
+		b := <-free
+		got, err := in.Read(b)
+		if got > 0 {
+			if _, e := f.Write(b[:got]); e != nil {
+				return n, e
+			}
+			n += int64(got)
+			full <- b[:got]
+		} else {
+			free <- b
+		}
+		if n-flushed >= flushSize {
+			_ = unix.SyncFileRange(int(f.Fd()), flushed, n-flushed, unix.SYNC_FILE_RANGE_WRITE) // a hint
+			flushed = n
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case err != nil:
+			return n, err
+		}
+	}
 }
 
 // reader remembers that it was the source, and not the destination, that failed.
