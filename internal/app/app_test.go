@@ -7,6 +7,7 @@ import (
 
 	"lxd/internal/app"
 	"lxd/internal/driver/all"
+	links "lxd/internal/driver/device/nic/fake"
 	machine "lxd/internal/driver/machine/fake"
 	bridge "lxd/internal/driver/network/fake"
 	"lxd/internal/driver/storage/mem"
@@ -19,6 +20,7 @@ import (
 // fakes are backends that need neither root nor the kernel's help.
 func fakes(string) (all.Set, error) {
 	return all.Set{
+		Links:   &links.Links{},
 		Machine: (&machine.Host{}).Driver(), Storage: []storage.Driver{mem.New("dir")}, Networks: []network.Driver{bridge.New()},
 		Firewall: "nftables", Close: func() error { return nil },
 	}, nil

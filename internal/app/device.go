@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"path/filepath"
 
 	"lxd/internal/device"
 	"lxd/internal/driver/device/disk"
@@ -20,9 +21,13 @@ func (a *App) kinds(d *domain) []device.Kind {
 	return allKinds(d, a.dir.path, nodes)
 }
 
-// allKinds are the kinds; the names of what they make on the host differ between daemons by salt.
+// allKinds are the kinds; the names of what they make on the host differ between daemons by salt, which is the folder of this one.
 func allKinds(d *domain, salt string, nodes *watch.Watcher) []device.Kind {
-	all := []device.Kind{disk.Kind(d.pools), nic.Bridged(d.networks, salt), proxy.Kind(d.backends.Relays, d.backends.NAT)}
+	links := d.backends.Links
+	all := []device.Kind{
+		disk.Kind(d.pools), nic.Bridged(d.networks, links, salt), nic.PointToPoint(links, salt), nic.Macvlan(links), nic.Physical(links, filepath.Join(salt, "devices")),
+		proxy.Kind(d.backends.Relays, d.backends.NAT),
+	}
 	return append(all, unix.Kinds(nodes)...)
 }
 

@@ -54,6 +54,12 @@ type Connector interface {
 	Connect(ctx context.Context, netns *os.File) error
 }
 
+// Disconnector is a Connector whose interface does not go with its host side, since it has none.
+type Disconnector interface {
+	// Disconnect removes the interface from the namespace of a machine that goes on running. It is called before Detach, and idempotent.
+	Disconnect(ctx context.Context, netns *os.File) error
+}
+
 // Starter is a Device that does something while the machine runs, such as a proxy.
 type Starter interface {
 	// Start is called once the machine runs: at the end of its start, after Attach and Connect; when the device is plugged in; and again

@@ -426,6 +426,11 @@ func (p *plugging) unplug(ctx context.Context, name string) error {
 	if err := p.take(ctx, name); err != nil {
 		return err
 	}
+	if c, ok := d.(device.Disconnector); ok {
+		if err := p.disconnect(ctx, c); err != nil {
+			return err
+		}
+	}
 	if err := d.Detach(ctx); err != nil {
 		return err
 	}
@@ -438,6 +443,19 @@ func (p *plugging) unplug(ctx context.Context, name string) error {
 		}
 	}
 	return nil
+}
+
+// disconnect takes an interface away that has no side on the host.
+func (p *plugging) disconnect(ctx context.Context, c device.Disconnector) error {
+	plugger, ok := p.m.(machine.Plugger)
+	if !ok {
+		return errs.Newf(errs.Unsupported, "an instance of this type cannot lose network interfaces while it runs: stop it first")
+	}
+	err := plugger.Plug(ctx, c.Disconnect)
+	if errs.Is(err, errs.NotFound) {
+		return nil // the machine has ended, and the interface with it
+	}
+	return err
 }
 
 // take takes the mounts and nodes of a device out of the machine, the last first.

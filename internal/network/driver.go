@@ -33,6 +33,10 @@ type Port struct {
 	// IPv4 and IPv6 are static addresses; the zero Addr means dynamic.
 	IPv4, IPv6 netip.Addr
 	MTU        int
+	// TxQueue is the length of the transmit queue, 0 for the kernel's choice.
+	TxQueue int
+	// Routes are what the host sends to the network for the port; who connects it makes them.
+	Routes []netip.Prefix
 	// HostName is the name wanted for the host side; "" lets the backend pick one.
 	HostName string
 	// Filter settings (security.mac_filtering, security.ipv4_filtering, security.ipv6_filtering, security.port_isolation).

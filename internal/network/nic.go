@@ -31,10 +31,19 @@ func (n NIC) Port() Port {
 	p.IPv4, _ = netip.ParseAddr(n.Config["ipv4.address"])
 	p.IPv6, _ = netip.ParseAddr(n.Config["ipv6.address"])
 	p.MTU, _ = strconv.Atoi(n.Config["mtu"])
+	p.TxQueue, _ = strconv.Atoi(n.Config["queue.tx.length"])
+	for _, key := range []string{"ipv4.routes", "ipv6.routes"} {
+		for r := range strings.SplitSeq(n.Config[key], ",") {
+			if prefix, err := netip.ParsePrefix(strings.TrimSpace(r)); err == nil {
+				p.Routes = append(p.Routes, prefix.Masked())
+			}
+		}
+	}
 	return p
 }
 
 // On tells whether the NIC is on the managed network of that name: by naming it, or its bridge.
 func (n NIC) On(network string) bool {
-	return n.Config["type"] == "nic" && (n.Config["network"] == network || n.Config["network"] == "" && n.Config["parent"] == network)
+	bridged := n.Config["network"] == "" && n.Config["nictype"] == "bridged" && n.Config["parent"] == network
+	return n.Config["type"] == "nic" && (n.Config["network"] == network || bridged)
 }

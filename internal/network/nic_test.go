@@ -19,6 +19,10 @@ func TestPortOfNIC(t *testing.T) {
 	if p.IPv6.IsValid() || p.FilterIPv4 || !p.FilterIPv6 || !p.FilterMAC {
 		t.Errorf("%+v", p)
 	}
+	n.Config["queue.tx.length"], n.Config["ipv4.routes"], n.Config["ipv6.routes"] = "77", "10.1.0.1/24, 10.2.0.0/24", "fd42::/64"
+	if p = n.Port(); p.TxQueue != 77 || len(p.Routes) != 3 || p.Routes[0].String() != "10.1.0.0/24" {
+		t.Errorf("%+v", p)
+	}
 	n.Config["hwaddr"] = "00:16:3E:AA:BB:CC"
 	if p = n.Port(); p.Hwaddr != "00:16:3e:aa:bb:cc" {
 		t.Error("its own MAC address goes first:", p.Hwaddr)
@@ -35,6 +39,7 @@ func TestNICIsOnNetwork(t *testing.T) {
 		{map[string]string{"type": "nic", "network": "other", "parent": "lxdbr0"}, false},
 		{map[string]string{"type": "disk", "network": "lxdbr0"}, false},
 		{map[string]string{"type": "nic"}, false},
+		{map[string]string{"type": "nic", "nictype": "macvlan", "parent": "lxdbr0"}, false},
 	} {
 		if got := (network.NIC{Config: c.cfg}).On("lxdbr0"); got != c.want {
 			t.Errorf("%v: %v", c.cfg, got)

@@ -15,6 +15,7 @@ import (
 	"lxd/internal/app"
 	"lxd/internal/cli"
 	"lxd/internal/driver/all"
+	links "lxd/internal/driver/device/nic/fake"
 	machine "lxd/internal/driver/machine/fake"
 	bridge "lxd/internal/driver/network/fake"
 	"lxd/internal/driver/storage/mem"
@@ -124,6 +125,7 @@ func setup(open opener) func(env *testscript.Env) error {
 // fakes are backends that need neither root nor the kernel's help.
 func fakes(string) (all.Set, error) {
 	return all.Set{
+		Links:   &links.Links{},
 		Machine: (&machine.Host{}).Driver(), Storage: []storage.Driver{mem.New("dir")}, Networks: []network.Driver{bridge.New()},
 		Relays: relays{}, Firewall: "nftables", Close: func() error { return nil },
 	}, nil

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"lxd/internal/driver/device/nic"
 	"lxd/internal/driver/device/proxy"
 	"lxd/internal/driver/firewall/nft"
 	"lxd/internal/driver/machine/lxc"
@@ -28,6 +29,8 @@ type Set struct {
 	Machine  machine.Driver
 	Storage  []storage.Driver
 	Networks []network.Driver
+	// Links are the host's interfaces.
+	Links nic.Links
 	// Relays are the processes of proxy devices, and NAT what rewrites packets instead.
 	Relays proxy.Relays
 	NAT    proxy.NAT
@@ -58,6 +61,7 @@ func Open(h Host) (Set, error) {
 		Machine:  containers,
 		Storage:  usable(),
 		Networks: []network.Driver{bridges},
+		Links:    nic.Host{},
 		Relays:   relay.Keeper{Program: self, Dir: filepath.Join(h.Dir, "relays")},
 		NAT:      firewall,
 		Firewall: "nftables",

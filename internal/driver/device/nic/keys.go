@@ -36,15 +36,31 @@ func keys() *schema.Schema {
 		{Name: "security.ipv6_filtering", Type: schema.Bool, Default: "false", Short: "Keep the NIC from using IPv6 addresses of others"},
 		{Name: "security.mac_filtering", Type: schema.Bool, Default: "false", Short: "Keep the NIC from using MAC addresses of others"},
 		{Name: "security.port_isolation", Type: schema.Bool, Default: "false", Short: "Keep the NIC from talking to other isolated NICs"},
-		{Name: "user.*", Type: schema.Blob, Short: "Free to use"},
 	}
-	for _, name := range []string{
-		"ipv4.routes", "ipv4.routes.external", "ipv6.routes", "ipv6.routes.external", "limits.egress", "limits.ingress", "limits.max",
-		"limits.priority", "maas.subnet.ipv4", "maas.subnet.ipv6", "queue.tx.length", "vlan", "vlan.tagged",
-	} {
+	return table(append(list, trafficKeys()...), "ipv4.routes.external", "ipv6.routes.external", "maas.subnet.ipv4", "maas.subnet.ipv6", "vlan", "vlan.tagged")
+}
+
+// table is the keys of one kind of NIC, and those of parts that are not built.
+func table(list []schema.Key, later ...string) *schema.Schema {
+	for _, name := range later {
 		list = append(list, schema.Key{Name: name, Type: schema.String, Later: true, Short: "Not supported by this server yet"})
 	}
-	return schema.New("nic device", list...)
+	return schema.New("nic device", append(list, schema.Key{Name: "user.*", Type: schema.Blob, Short: "Free to use"})...)
+}
+
+// insideKeys are those that every NIC has.
+func insideKeys(kind string) []schema.Key {
+	return []schema.Key{
+		{Name: "boot.priority", Type: schema.Between(0, 1<<31-1), Short: "Priority in the boot order; higher goes first", Condition: "virtual machine"},
+		{Name: "hwaddr", Type: schema.MAC, Short: "MAC address of the NIC"},
+		{Name: "mtu", Type: schema.Between(minMTU, maxMTU), Default: "that of the parent", Short: "Largest packet size"},
+		{Name: "name", Type: typed("interface name", interfaceName), Short: "Name of the interface inside"},
+		{Name: "nictype", Type: schema.OneOf(kind), Short: "Kind of NIC"},
+	}
+}
+
+func parentKey(short string) schema.Key {
+	return schema.Key{Name: "parent", Type: typed("interface name", interfaceName), Short: short}
 }
 
 func typed(name string, ok func(string) error) schema.Type { return schema.Type{Name: name, OK: ok} }

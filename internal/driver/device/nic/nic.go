@@ -1,7 +1,9 @@
-// Package nic connects instances to bridges: managed networks, and bridges that the host has of its own.
+// Package nic connects instances to networks: to bridges, managed ones and those that the host has of its own; to the host alone; and by
+// interfaces of the host, on or instead of them.
 package nic
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -32,10 +34,10 @@ type Networks interface {
 
 // Bridged is the kind of NICs that are ports of a bridge. The names of the host's side are made of salt, which differs between
 // the daemons of one host, so that a NIC's interface is found again whatever a crash kept from being written down.
-func Bridged(nets Networks, salt string) device.Kind {
+func Bridged(nets Networks, links Links, salt string) device.Kind {
 	k := keys()
 	return device.Kind{Type: "nic", Subtype: "bridged", Keys: k, New: func(ctx context.Context, env device.Env, cfg device.Config) (device.Device, error) {
-		n := &nic{nets: nets, env: env}
+		n := &nic{nets: nets, links: links, env: env}
 		if err := n.parse(ctx, k, cfg, salt); err != nil {
 			return nil, fmt.Errorf("NIC %s: %w", env.Name, err)
 		}
@@ -45,9 +47,11 @@ func Bridged(nets Networks, salt string) device.Kind {
 
 // nic is one NIC of one instance.
 type nic struct {
-	nets Networks
-	env  device.Env
-	port network.Port
+	nets  Networks
+	links Links
+	env   device.Env
+	port  network.Port
+	traffic
 	// network is the managed network, or else bridge the one of the host.
 	network, bridge string
 	// name is what the interface is called inside.
@@ -81,18 +85,27 @@ func (n *nic) parse(ctx context.Context, k *schema.Schema, cfg device.Config, sa
 	if n.port.HostName == "" {
 		n.port.HostName, n.named = hostName(salt, n.port), true
 	}
-	n.name = cfg["name"]
-	if n.name == "" {
-		n.name = n.env.InstanceConfig["volatile."+n.env.Name+".name"]
-	}
-	if n.name == "" && interfaceName(n.env.Name) == nil {
-		n.name = n.env.Name
-	}
+	n.name, n.traffic = insideName(n.env, cfg), trafficOf(cfg, n.port)
 	if n.env.Leaving {
 		return nil // its network may have changed under it
 	}
+	if err := checkTraffic(cfg); err != nil {
+		return err
+	}
 	return n.check(ctx, cfg)
 }
+
+// insideName is what the interface is called inside.
+func insideName(env device.Env, cfg device.Config) string {
+	name := cmp.Or(cfg["name"], env.InstanceConfig["volatile."+env.Name+".name"])
+	if name == "" && interfaceName(env.Name) == nil {
+		return env.Name
+	}
+	return name
+}
+
+// via is the interface that routes to the NIC go by.
+func (n *nic) via() string { return cmp.Or(n.network, n.bridge) }
 
 // choose finds what to connect to.
 func (n *nic) choose(ctx context.Context, cfg device.Config) error {
@@ -165,12 +178,29 @@ func (n *nic) Connect(ctx context.Context, netns *os.File) error {
 			err = n.connect(ctx, p)
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if err := n.begin(n.links, p.HostName, n.via()); err != nil {
+		return errors.Join(err, n.Detach(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// Change implements device.Changer.
+func (n *nic) Change(_ context.Context, before device.Config) (device.Grant, error) {
+	was := trafficOf(before, network.NIC{Config: before}.Port())
+	return device.Grant{}, n.change(n.links, was, n.attachedName(), n.via())
+}
+
+// attachedName is the name of the host's side as it was when the NIC was attached.
+func (n *nic) attachedName() string {
+	return cmp.Or(n.env.InstanceConfig["volatile."+n.env.Name+".host_name"], n.port.HostName)
 }
 
 // Detach implements device.Device.
 func (n *nic) Detach(ctx context.Context) error {
-	err := n.disconnect(ctx, n.port.HostName)
+	err := errors.Join(n.end(n.links, n.attachedName(), n.via()), n.disconnect(ctx, n.port.HostName))
 	if kept := n.env.InstanceConfig["volatile."+n.env.Name+".host_name"]; kept != "" && kept != n.port.HostName {
 		err = errors.Join(err, n.disconnect(ctx, kept)) // its configuration changed since
 	}

@@ -11,6 +11,7 @@ import (
 
 	"lxd/internal/device"
 	"lxd/internal/driver/device/nic"
+	"lxd/internal/driver/device/nic/fake"
 	"lxd/internal/errs"
 	"lxd/internal/network"
 )
@@ -19,6 +20,7 @@ import (
 type networks struct {
 	config  map[string]string
 	ports   map[string]network.Port
+	links   *fake.Links
 	refused error
 	calls   []string
 }
@@ -63,8 +65,8 @@ func (n *networks) DisconnectHost(_ context.Context, bridge string, _ network.Po
 }
 
 func setup() (*networks, device.Kind) {
-	n := &networks{ports: map[string]network.Port{}, config: map[string]string{}}
-	return n, nic.Bridged(n, "/var/lib/lxd")
+	n := &networks{ports: map[string]network.Port{}, config: map[string]string{}, links: &fake.Links{}}
+	return n, nic.Bridged(n, n.links, "/var/lib/lxd")
 }
 
 func env(volatile ...string) device.Env {
@@ -152,7 +154,7 @@ func TestHostNameIsFoundAgainAfterACrash(t *testing.T) {
 	if err := make(t, k, env(), cfg("network", "lxdbr0")).Detach(t.Context()); err != nil || len(n.ports) > 0 {
 		t.Fatal(err, n.ports)
 	}
-	other := nic.Bridged(n, "/srv/lxd") // another daemon with the same instance
+	other := nic.Bridged(n, n.links, "/srv/lxd") // another daemon with the same instance
 	for _, kind := range []device.Kind{k, other} {
 		if _, err := attach(t, make(t, kind, env(), cfg("network", "lxdbr0"))); err != nil {
 			t.Fatal(err)
@@ -268,7 +270,10 @@ func TestRefused(t *testing.T) {
 		`needs "network"`:              cfg(),
 		`"parent" needs "nictype"`:     cfg("parent", "br0"),
 		"must be one of bridged":       cfg("nictype", "macvlan", "parent", "br0"),
-		"not support":                  cfg("network", "lxdbr0", "limits.ingress", "1Mbit"),
+		"not support":                  cfg("network", "lxdbr0", "limits.priority", "1"),
+		"bits per second":              cfg("network", "lxdbr0", "limits.ingress", "1MB"),
+		"together with limits":         cfg("network", "lxdbr0", "limits.ingress", "1Mbit", "limits.max", "1Mbit"),
+		"networks of that family":      cfg("network", "lxdbr0", "ipv4.routes", "fd42::/64"),
 		`"vlan"`:                       cfg("network", "lxdbr0", "vlan", "5"),
 		`unknown nic device`:           cfg("network", "lxdbr0", "bogus", "1"),
 		"MAC address":                  cfg("network", "lxdbr0", "hwaddr", "00:16:3e:00:00:01\n"),

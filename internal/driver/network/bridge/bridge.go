@@ -300,8 +300,12 @@ func (d *Driver) routes(n network.Net, l netlink.Link) error {
 	if err != nil {
 		return err
 	}
+	keep := slices.Clone(want)
+	for _, p := range n.Ports { // theirs come and go with them
+		keep = append(keep, p.Routes...)
+	}
 	for _, r := range have {
-		if r.Index == l.Index && r.Static && !slices.Contains(want, r.Dst) {
+		if r.Index == l.Index && r.Static && !slices.Contains(keep, r.Dst) {
 			if err := netlink.DeleteRoute(l.Index, r.Dst); err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ func (d *Driver) Connect(ctx context.Context, n network.Net, p network.Port) (l 
 	if mtu == 0 {
 		mtu = br.MTU
 	}
-	l, err = pair(p, netlink.Veth{MTU: mtu, Master: br.Index, PeerHwaddr: p.Hwaddr, PeerNetns: p.Inside.Netns, PeerUp: p.Inside.Up})
+	l, err = pair(p, netlink.Veth{MTU: mtu, Master: br.Index, PeerHwaddr: p.Hwaddr, PeerNetns: p.Inside.Netns, PeerUp: p.Inside.Up, TxQueue: p.TxQueue})
 	if err != nil {
 		return l, err
 	}
