@@ -59,6 +59,8 @@ type App struct {
 	network  *https.Server
 	// meters serves the metrics alone.
 	meters *https.Server
+	// debug shows profiles of the daemon.
+	debug *https.Server
 
 	// closers undo what Open did, to be run newest first.
 	closers []closer

@@ -48,18 +48,22 @@ func (a *App) openNetwork(handler http.Handler) {
 	metrics := http.NewServeMux()
 	metrics.Handle(endpoint.MetricsPath, handler)
 	a.meters = https.New(metrics, a.identity, server.DefaultMetricsPort)
-	a.domain.server.Listen = map[string]func(string) error{server.HTTPSAddress: a.network.Move, server.MetricsAddress: a.meters.Move}
+	a.debug = https.Plain(profiling(), server.DefaultDebugPort)
+	a.domain.server.Listen = map[string]func(string) error{server.HTTPSAddress: a.network.Move, server.MetricsAddress: a.meters.Move,
+		server.DebugAddress: a.debug.Move}
+	a.domain.server.Changed = func(config map[string]string) { a.network.SetPolicy(https.PolicyOf(config)) }
 }
 
 // serveNetwork serves the API and the metrics to the network, where the configuration wants it, and follows it from then on.
 func (a *App) serveNetwork(ctx context.Context) error {
-	for key, s := range map[string]*https.Server{server.HTTPSAddress: a.network, server.MetricsAddress: a.meters} {
-		address, err := a.domain.server.Get(ctx, key)
-		if err != nil {
-			return err
-		}
+	config, err := a.domain.server.Config(ctx)
+	if err != nil {
+		return err
+	}
+	a.network.SetPolicy(https.PolicyOf(config))
+	for key, s := range map[string]*https.Server{server.HTTPSAddress: a.network, server.MetricsAddress: a.meters, server.DebugAddress: a.debug} {
 		a.onClose(key, s.Close)
-		if address != "" {
+		if address := config[key]; address != "" {
 			s.Start(address)
 		}
 	}

@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// Ports that are used if an address names none: that of the API and that of the metrics.
+// Ports that are used if an address names none: those of the API, of the metrics and of the debugging server.
 const (
 	DefaultPort        = 8443
 	DefaultMetricsPort = 9100
+	DefaultDebugPort   = 8444
 )
 
 // hostName is what a host may be called, as a name in the DNS.
@@ -54,6 +55,16 @@ func checkHost(host string) (string, error) {
 		return "", fmt.Errorf("%q must be an address of this host, such as 10.0.0.1, [fd42::1]:8443 or :8443", host)
 	}
 	return host, nil
+}
+
+// areIPs tells whether s is a list of IP addresses.
+func areIPs(s string) error {
+	for a := range strings.SplitSeq(s, ",") {
+		if _, err := netip.ParseAddr(strings.TrimSpace(a)); err != nil {
+			return fmt.Errorf("%q is no IP address: list addresses with commas between them", a)
+		}
+	}
+	return nil
 }
 
 func isAddress(s string) error {

@@ -10,6 +10,8 @@ const (
 	HTTPSAddress = "core.https_address"
 	// MetricsAddress is where the metrics alone are served to the network.
 	MetricsAddress = "core.metrics_address"
+	// DebugAddress is where the daemon shows what it does inside, without encryption.
+	DebugAddress = "core.debug_address"
 	// MetricsAuthentication is whether the metrics are for trusted clients only.
 	MetricsAuthentication = "core.metrics_authentication"
 	// ProxyHTTP, ProxyHTTPS and ProxyIgnore are the proxies that other servers are reached by.
@@ -50,14 +52,14 @@ var keys = schema.New("server",
 	later(schema.Key{Name: "core.bgp_address", Type: schema.String, Local: true, Short: "Address of the BGP server"}),
 	later(schema.Key{Name: "core.bgp_asn", Type: schema.String, Default: "0", Short: "Autonomous system number of the BGP server"}),
 	later(schema.Key{Name: "core.bgp_routerid", Type: schema.String, Local: true, Short: "Router identifier of the BGP server"}),
-	later(schema.Key{Name: "core.debug_address", Type: schema.String, Local: true, Short: "Address of the debugging server"}),
+	schema.Key{Name: DebugAddress, Type: schema.String, Check: isAddress, Local: true, Short: "Address of the debugging server"},
 	later(schema.Key{Name: "core.dns_address", Type: schema.String, Local: true, Short: "Address of the authoritative DNS server"}),
 	schema.Key{Name: HTTPSAddress, Type: schema.String, Check: isAddress, Local: true, Short: "Address on which the API is served to the network"},
-	later(schema.Key{Name: "core.https_allowed_credentials", Type: schema.Bool, Default: "false", Short: "Whether other web sites may send credentials"}),
-	later(schema.Key{Name: "core.https_allowed_headers", Type: schema.String, Short: "Value of the Access-Control-Allow-Headers header"}),
-	later(schema.Key{Name: "core.https_allowed_methods", Type: schema.String, Short: "Value of the Access-Control-Allow-Methods header"}),
-	later(schema.Key{Name: "core.https_allowed_origin", Type: schema.String, Short: "Value of the Access-Control-Allow-Origin header"}),
-	later(schema.Key{Name: "core.https_trusted_proxy", Type: schema.String, Short: "Addresses of proxies that may announce the client with the PROXY protocol"}),
+	schema.Key{Name: "core.https_allowed_credentials", Type: schema.Bool, Default: "false", Short: "Whether other web sites may send credentials"},
+	schema.Key{Name: "core.https_allowed_headers", Type: schema.String, Short: "Value of the Access-Control-Allow-Headers header"},
+	schema.Key{Name: "core.https_allowed_methods", Type: schema.String, Short: "Value of the Access-Control-Allow-Methods header"},
+	schema.Key{Name: "core.https_allowed_origin", Type: schema.String, Short: "Value of the Access-Control-Allow-Origin header"},
+	schema.Key{Name: "core.https_trusted_proxy", Type: schema.String, Check: areIPs, Short: "Addresses of proxies that may announce the client with the PROXY protocol"},
 	schema.Key{Name: MetricsAddress, Type: schema.String, Check: isAddress, Local: true, Short: "Address on which the metrics are served"},
 	schema.Key{Name: MetricsAuthentication, Type: schema.Bool, Default: "true", Short: "Whether the metrics need authentication"},
 	schema.Key{Name: ProxyHTTP, Type: schema.String, Check: isProxy, Short: "Proxy for outgoing HTTP; the environment's if empty"},

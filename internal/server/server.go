@@ -47,6 +47,8 @@ type Service struct {
 	// Listen has a function for each key that holds an address: it serves there from now on and nowhere for "", or fails and changes
 	// nothing. Those of a server without a network are missing.
 	Listen map[string]func(address string) error
+	// Changed is told of the whole configuration once it has changed; nil is no one.
+	Changed func(config map[string]string)
 }
 
 // Init makes the server's identity at its first start.
@@ -102,7 +104,13 @@ func (s *Service) Replace(ctx context.Context, config map[string]any) (err error
 			return err
 		}
 	}
-	return s.Store.Update(ctx, func(tx store.Tx) error { return s.write(ctx, tx, next) })
+	if err := s.Store.Update(ctx, func(tx store.Tx) error { return s.write(ctx, tx, next) }); err != nil {
+		return err
+	}
+	if s.Changed != nil {
+		s.Changed(next)
+	}
+	return nil
 }
 
 func admit(old, next map[string]string) error {

@@ -21,7 +21,7 @@ type call struct {
 	// stay returns an operation as it is answered; out takes the body.
 	stay bool
 	out  string
-	// scheme is https for requests over the network.
+	// scheme is that of requests over the network.
 	scheme string
 }
 
@@ -29,7 +29,7 @@ func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	c := call{ts: ts, client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial(ts)}}}
 	args = c.options(args)
 	if len(args) < 2 {
-		ts.Fatalf("usage: http [-n] [-o FILE] [-tls ADDRESS [-as DIR]] METHOD PATH [BODY] [HEADER:VALUE …]")
+		ts.Fatalf("usage: http [-n] [-o FILE] [-plain ADDRESS | -tls ADDRESS [-as DIR] [-via IP]] METHOD PATH [BODY] [HEADER:VALUE …]")
 	}
 	body := ""
 	if len(args) > 2 {
@@ -55,7 +55,7 @@ func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 
 // options reads the options of the command, and returns what follows them.
 func (c *call) options(args []string) []string {
-	address, as, scheme := "", "", false
+	address, as, via, scheme := "", "", "", ""
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		if args[0] == "-n" {
 			c.stay, args = true, args[1:]
@@ -68,18 +68,41 @@ func (c *call) options(args []string) []string {
 		case "-o":
 			c.out = args[1]
 		case "-tls":
-			address, scheme = args[1], true
+			address, scheme = args[1], "https"
+		case "-plain":
+			address, scheme = args[1], "http"
 		case "-as":
 			as = args[1]
+		case "-via":
+			via = args[1]
 		default:
 			c.ts.Fatalf("unknown option %s", args[0])
 		}
 		args = args[2:]
 	}
-	if scheme {
-		c.client, c.scheme = tlsClient(c.ts, address, as), "https"
+	if scheme != "" {
+		c.client, c.scheme = tlsClient(c.ts, address, as), scheme
+	}
+	if via != "" {
+		announce(c.client, via)
 	}
 	return args
+}
+
+// announce makes the client speak for another one, as proxies do.
+func announce(client *http.Client, from string) {
+	t, ok := client.Transport.(*http.Transport)
+	if !ok {
+		return
+	}
+	dial := t.DialContext
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err == nil {
+			_, err = fmt.Fprintf(conn, "PROXY TCP4 %s 127.0.0.1 40000 8443\r\n", from)
+		}
+		return conn, err
+	}
 }
 
 // dial connects to the socket of the script's daemon, whatever the address.
@@ -98,7 +121,8 @@ func newRequest(method, path, body string) (*http.Request, error) {
 }
 
 // shown are the headers that scripts look at.
-var shown = []string{"Location", "Etag", "Content-Type", "Content-Length", "Content-Disposition", "Allow",
+var shown = []string{"Location", "Etag", "Content-Type", "Content-Length", "Content-Disposition", "Allow", "Access-Control-Allow-Origin", "Access-Control-Allow-Methods",
+	"Access-Control-Allow-Headers", "Access-Control-Allow-Credentials",
 	"X-Lxd-Uid", "X-Lxd-Gid", "X-Lxd-Mode", "X-Lxd-Type", "X-Lxd-Modified"}
 
 // send sends one request; an operation that comes back is waited for and its end is the answer.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/pires/go-proxyproto"
 )
 
 // capacity is how many connections may be open at a time.
@@ -21,6 +23,8 @@ type gate struct {
 	most int
 	// settled is how long a connection is left alone before it may be closed to make room.
 	settled time.Duration
+	// announced tells whether the client's address is what the connection itself says first; nil is never.
+	announced func(from net.Addr) bool
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -46,6 +50,9 @@ func (g *gate) Accept() (net.Conn, error) {
 		raw, err := g.Listener.Accept()
 		if err != nil {
 			return nil, err
+		}
+		if g.announced != nil && g.announced(raw.RemoteAddr()) {
+			raw = proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.USE), proxyproto.SetReadHeaderTimeout(headerTime))
 		}
 		c := &conn{Conn: raw, gate: g, waiting: true, since: time.Now()}
 		if g.admit(c) {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,6 +44,7 @@ type Server struct {
 	config  *tls.Config
 	retry   time.Duration
 	port    int
+	policy  atomic.Pointer[Policy]
 
 	mu      sync.Mutex
 	address string
@@ -61,11 +63,21 @@ type service struct {
 
 // New makes a server that does not listen yet. Addresses without a port mean the port given.
 func New(handler http.Handler, c Certificate, port int) *Server {
-	return &Server{handler: handler, retry: retryTime, port: port, config: &tls.Config{
+	s := &Server{retry: retryTime, port: port, config: &tls.Config{
 		Certificates: []tls.Certificate{c.Certificate}, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"},
 		// Whether a certificate is trusted is decided for each request, so that one without any gets an answer too.
 		ClientAuth: tls.RequestClientCert,
 	}}
+	s.handler = s.sharing(handler)
+	s.SetPolicy(Policy{})
+	return s
+}
+
+// Plain makes a server without encryption.
+func Plain(handler http.Handler, port int) *Server {
+	s := &Server{handler: handler, retry: retryTime, port: port}
+	s.SetPolicy(Policy{})
+	return s
 }
 
 // Start serves on address. While that is not possible it tries again in the background: a network may come up after the daemon.
@@ -175,6 +187,7 @@ func listen(where string) (net.Listener, error) {
 
 func (s *Server) run(l net.Listener) *service {
 	v := &service{gate: newGate(l, capacity), served: make(chan struct{})}
+	v.gate.announced = s.announced
 	v.http = &http.Server{
 		Handler: s.handler, TLSConfig: s.config.Clone(), ConnState: note, ErrorLog: log.New(io.Discard, "", 0),
 		ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerMax,
@@ -182,7 +195,11 @@ func (s *Server) run(l net.Listener) *service {
 	}
 	go func() {
 		defer close(v.served)
-		if err := v.http.ServeTLS(v.gate, "", ""); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		serve := v.http.Serve
+		if s.config != nil {
+			serve = func(l net.Listener) error { return v.http.ServeTLS(l, "", "") }
+		}
+		if err := serve(v.gate); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			slog.Error("Serving the network failed", "address", l.Addr(), "err", err)
 		}
 	}()
