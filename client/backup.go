@@ -52,6 +52,24 @@ func (c *Client) exportKept(ctx context.Context, name string, answer *http.Respo
 	if err != nil {
 		return err
 	}
+	return c.fetchBackup(ctx, op, Path("instances", name, "backups"), follow, save)
+}
+
+// VolumeName names a custom volume.
+type VolumeName struct{ Pool, Name string }
+
+// ExportVolume has a backup of a custom volume made, waiting for which is begun, calls save with it, and deletes it.
+func (c *Client) ExportVolume(ctx context.Context, v VolumeName, post api.StoragePoolVolumeBackupsPost, follow func(*Operation) error, save func(r io.Reader, size int64) error) error {
+	path := Path("storage-pools", v.Pool, "volumes", "custom", v.Name, "backups")
+	op, err := c.Send(ctx, http.MethodPost, path, post, "")
+	if err != nil {
+		return err
+	}
+	return c.fetchBackup(ctx, op, path, follow, save)
+}
+
+// fetchBackup waits for a backup below that path, fetches it, and deletes it.
+func (c *Client) fetchBackup(ctx context.Context, op *Operation, path string, follow func(*Operation) error, save func(r io.Reader, size int64) error) (err error) {
 	if err := follow(op); err != nil {
 		return err
 	}
@@ -59,7 +77,7 @@ func (c *Client) exportKept(ctx context.Context, name string, answer *http.Respo
 	if backup == "" {
 		return fmt.Errorf("the server does not tell which backup it made")
 	}
-	path := Path("instances", name, "backups", backup)
+	path += "/" + url.PathEscape(backup)
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
@@ -80,10 +98,12 @@ func (c *Client) exportKept(ctx context.Context, name string, answer *http.Respo
 
 // backupOf is the name of the backup that an operation made.
 func backupOf(op *Operation) string {
-	if u := op.EntityURL("instance_backup"); u != "" {
-		return Base(u)
+	for _, kind := range []string{"instance_backup", "storage_volume_backup"} {
+		if u := op.EntityURL(kind); u != "" {
+			return Base(u)
+		}
 	}
-	for _, kind := range []string{"instance_backup", "backups"} {
+	for _, kind := range []string{"instance_backup", "storage_volume_backup", "backups"} {
 		if all := op.Resources[kind]; len(all) > 0 {
 			return Base(all[0])
 		}
@@ -121,6 +141,20 @@ func (c *Client) ImportInstance(ctx context.Context, up BackupUpload) (*Operatio
 		h["X-LXD-devices"] = []string{all.Encode()}
 	}
 	answer, err := c.Do(ctx, Request{Method: http.MethodPost, Path: "/1.0/instances", Body: up.Body, Header: h})
+	if err != nil {
+		return nil, err
+	}
+	return c.operationOf(answer)
+}
+
+// ImportVolume sends a backup of a custom volume, or with that kind a tar archive of its files, and returns the operation that makes a volume of
+// it. A name, unless empty, goes before that of the backup.
+func (c *Client) ImportVolume(ctx context.Context, pool, name, kind string, body io.Reader) (*Operation, error) {
+	h := http.Header{"Content-Type": {octets}, "X-LXD-type": {kind}}
+	if name != "" {
+		h["X-LXD-name"] = []string{name}
+	}
+	answer, err := c.Do(ctx, Request{Method: http.MethodPost, Path: Path("storage-pools", pool, "volumes", "custom"), Body: body, Header: h})
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ var parts = []struct {
 	name string
 	mode os.FileMode
 }{
-	{"", 0o711}, {"backups", 0o700}, {"database", 0o700}, {"images", 0o700}, {"storage-pools", 0o711}, {"networks", 0o711},
+	{"", 0o711}, {"backups", 0o700}, {"volume-backups", 0o700}, {"database", 0o700}, {"images", 0o700}, {"storage-pools", 0o711}, {"networks", 0o711},
 	{"run", 0o711}, {"logs", 0o700}, {"tmp", 0o700},
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"lxd/internal/backup"
+	volumebackup "lxd/internal/backup/volume"
 	"lxd/internal/devlxd"
 	"lxd/internal/driver/all"
 	"lxd/internal/host/idmap"
@@ -30,19 +31,20 @@ import (
 
 // domain is the rules of all resources, and the backends below them.
 type domain struct {
-	backends  all.Set
-	server    *server.Service
-	warnings  *warning.Service
-	trust     *trust.Service
-	projects  *project.Service
-	profiles  *profile.Service
-	networks  *network.Service
-	acls      *acl.Service
-	pools     *storage.Service
-	volumes   *custom.Service
-	images    *image.Service
-	instances *instance.Service
-	backups   *backup.Service
+	backends      all.Set
+	server        *server.Service
+	warnings      *warning.Service
+	trust         *trust.Service
+	projects      *project.Service
+	profiles      *profile.Service
+	networks      *network.Service
+	acls          *acl.Service
+	pools         *storage.Service
+	volumes       *custom.Service
+	images        *image.Service
+	instances     *instance.Service
+	backups       *backup.Service
+	volumeBackups *volumebackup.Service
 }
 
 func (a *App) openDomain(ctx context.Context) (err error) {
@@ -69,7 +71,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
 	a.guests = devlxd.New(devlxd.Deps{Images: d.images, Drivers: d.pools.Supported()})
 	a.onClose("sockets of instances", a.guests.Shutdown)
-	d.volumes = a.openVolumes(ctx, d.pools)
+	a.openVolumes(ctx, d)
 	a.openBackups(ctx, d)
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks, Belongings: d.backups,
@@ -92,7 +94,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 func (a *App) bringUp(ctx context.Context) error {
 	d := a.domain
 	a.onClose("operations", func(ctx context.Context) error { a.ops.Close(ctx); return nil })
-	for _, recoverers := range []map[string]op.Recoverer{d.instances.Recoverers(), d.volumes.Recoverers(), d.backups.Recoverers()} {
+	for _, recoverers := range []map[string]op.Recoverer{d.instances.Recoverers(), d.volumes.Recoverers(), d.backups.Recoverers(), d.volumeBackups.Recoverers()} {
 		for kind, recover := range recoverers {
 			a.ops.Register(kind, recover)
 		}
@@ -104,7 +106,7 @@ func (a *App) bringUp(ctx context.Context) error {
 		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }},
 		{"storage pools", d.pools.Start}, {"networks", d.networks.StartAll},
-		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"backups", d.backups.Start}, {"instances", d.instances.Boot},
+		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"backups", d.backups.Start}, {"backups of volumes", d.volumeBackups.Start}, {"instances", d.instances.Boot},
 		{"image updates", a.tendImages}, {"warnings", a.tendWarnings},
 	} {
 		if err := step.fn(ctx); err != nil {

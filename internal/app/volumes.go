@@ -4,18 +4,24 @@ import (
 	"context"
 	"maps"
 
+	volumebackup "lxd/internal/backup/volume"
 	"lxd/internal/errs"
 	"lxd/internal/instance"
-	"lxd/internal/storage"
 	"lxd/internal/storage/custom"
 	"lxd/internal/store"
 )
 
-// openVolumes makes the service of custom volumes.
-func (a *App) openVolumes(ctx context.Context, pools *storage.Service) *custom.Service {
-	s := custom.New(context.WithoutCancel(ctx), custom.Deps{Store: a.store, Ops: a.ops, Pools: pools, Instances: disks{}, Location: standalone})
-	a.onClose("custom volumes", func(context.Context) error { s.Close(); return nil })
-	return s
+// openVolumes makes the services of custom volumes and of their backups.
+func (a *App) openVolumes(ctx context.Context, d *domain) {
+	base := context.WithoutCancel(ctx)
+	d.volumes = custom.New(base, custom.Deps{Store: a.store, Ops: a.ops, Pools: d.pools, Instances: disks{}, Location: standalone})
+	a.onClose("custom volumes", func(context.Context) error { d.volumes.Close(); return nil })
+	d.volumeBackups = volumebackup.New(base, volumebackup.Deps{
+		Store: a.store, Ops: a.ops, Pools: d.pools, Volumes: d.volumes, Dir: a.dir.join("volume-backups"), Announce: a.hub.Announce,
+		Compression: func(ctx context.Context, name string) (string, error) { return a.compression(ctx, d, name) },
+	})
+	d.volumes.Use(d.volumeBackups)
+	a.onClose("backups of volumes", func(context.Context) error { d.volumeBackups.Close(); return nil })
 }
 
 // disks is what custom volumes see of the instances that show them.

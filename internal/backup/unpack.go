@@ -112,7 +112,7 @@ func (s *Service) Import(ctx context.Context, proj string, in *Incoming, over Ov
 		return op.Spec{}, err
 	}
 	post := in.request(over)
-	u := &unpacking{s: s, in: in, maps: map[string]idmap.Map{}, done: map[string]bool{}}
+	u := &unpacking{s: s, in: in, maps: map[string]idmap.Map{}}
 	if err := u.owners(kept); err != nil {
 		return op.Spec{}, err
 	}
@@ -180,7 +180,6 @@ type unpacking struct {
 	in *Incoming
 	// maps are by which the owners in the archive are shifted, by snapshot; "" is the instance. Only those that are have one.
 	maps map[string]idmap.Map
-	done map[string]bool
 }
 
 // owners reads by which maps owners are shifted.
@@ -221,83 +220,101 @@ func readMap(text string) (m idmap.Map, err error) {
 	return m, m.Validate()
 }
 
-// fill unpacks the parts of the backup in whatever order they come.
-func (u *unpacking) fill(ctx context.Context, t *op.Task, pool string, root storage.Volume) (err error) {
-	defer func() { err = errors.Join(err, u.in.Close()) }()
-	if u.in.Interrupt != nil {
-		defer context.AfterFunc(ctx, u.in.Interrupt)()
+// Layout says in which folder of a backup the content is, and below which other each snapshot has one.
+type Layout struct{ Whole, Snapshots string }
+
+// Unpack hands out the parts of the backup in whatever order they come, each once; snapshot is "" for what is no snapshot. What was handed
+// out must be read to its end. It ends the reading.
+func (in *Incoming) Unpack(ctx context.Context, l Layout, each func(snapshot string, a fs.Archive) error) (err error) {
+	defer func() { err = errors.Join(err, in.Close()) }()
+	if in.Interrupt != nil {
+		defer context.AfterFunc(ctx, in.Interrupt)()
 	}
+	done := map[string]bool{}
 	for {
-		top, snapshot, err := u.part(ctx)
+		top, snapshot, err := in.part(ctx, l)
 		if err != nil {
 			return err
 		}
 		if top == "" {
 			break
 		}
-		if u.done[snapshot] {
+		if done[snapshot] {
 			return errs.Newf(errs.Invalid, "the backup has %s twice", top)
 		}
-		if err := u.one(ctx, t, pool, root.At(snapshot), top); err != nil {
+		if err := each(snapshot, &part{in: in, top: top}); err != nil {
 			return err
 		}
-		u.done[snapshot] = true
+		done[snapshot] = true
 	}
-	if err := u.in.r.Rest(); err != nil {
+	if err := in.r.Rest(); err != nil {
 		return broken(err)
 	}
-	for _, name := range append([]string{""}, u.in.Snapshots...) {
-		if !u.done[name] {
-			return errs.Newf(errs.Invalid, "the backup lacks the content of the instance or of a snapshot (%q): get or make it again", name)
+	for _, name := range append([]string{""}, in.Snapshots...) {
+		if !done[name] {
+			return errs.Newf(errs.Invalid, "the backup lacks the content of what it is of, or of a snapshot (%q): get or make it again", name)
 		}
 	}
 	return nil
 }
 
 // part finds the next part of the backup: the folder that it is in, and which snapshot it is. There are no more if top is empty.
-func (u *unpacking) part(ctx context.Context) (top, snapshot string, err error) {
+func (in *Incoming) part(ctx context.Context, l Layout) (top, snapshot string, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return "", "", err
 		}
-		if u.in.next == nil {
-			h, err := u.in.r.Next()
+		if in.next == nil {
+			h, err := in.r.Next()
 			if errors.Is(err, io.EOF) {
 				return "", "", nil
 			}
 			if err != nil {
 				return "", "", broken(err)
 			}
-			u.in.next = h
+			in.next = h
 		}
-		h := u.in.next
+		h := in.next
 		name := path.Clean(h.Name)
-		if _, ok := within(name, whole); ok {
-			return whole, "", nil
+		if _, ok := within(name, l.Whole); ok {
+			return l.Whole, "", nil
 		}
-		rest, ok := within(name, snapshots)
+		rest, ok := within(name, l.Snapshots)
 		snapshot, _, _ = strings.Cut(rest, "/")
 		switch {
 		case ok && rest == "" && h.Typeflag == tar.TypeDir, h.Typeflag == tar.TypeXGlobalHeader:
-			u.in.next = nil
-		case ok && listed(u.in.Index, snapshot):
-			return snapshots + "/" + snapshot, snapshot, nil
+			in.next = nil
+		case ok && listed(in.Index, snapshot):
+			return l.Snapshots + "/" + snapshot, snapshot, nil
 		default:
 			return "", "", errs.Newf(errs.Invalid, "the backup has the entry %q, which index.yaml does not speak of", h.Name)
 		}
 	}
 }
 
+// fill unpacks the parts of the backup.
+func (u *unpacking) fill(ctx context.Context, t *op.Task, pool string, root storage.Volume) error {
+	return u.in.Unpack(ctx, Layout{whole, snapshots}, func(snapshot string, a fs.Archive) error {
+		return u.one(ctx, t, place{pool, root.At(snapshot)}, a)
+	})
+}
+
+// place is where a part comes to.
+type place struct {
+	pool string
+	v    storage.Volume
+}
+
 // one unpacks one part.
-func (u *unpacking) one(ctx context.Context, t *op.Task, pool string, v storage.Volume, top string) error {
+func (u *unpacking) one(ctx context.Context, t *op.Task, to place, a fs.Archive) error {
 	o := fs.Options{Holes: true, Select: wanted, Progress: func(n int64) {
 		t.Progress("unpack_progress", fmt.Sprintf("%.2fMB", float64(n)/1e6))
 	}}
-	if m := u.maps[v.Snapshot]; len(m) > 0 {
+	if m := u.maps[to.v.Snapshot]; len(m) > 0 {
 		o.Owner = m.ToInside
 	}
-	return u.s.d.Volumes.Fill(ctx, pool, v, func(ctx context.Context, dir string) error {
-		_, err := fs.Extract(ctx, &part{in: u.in, top: top}, dir, o)
+	return u.s.d.Volumes.Fill(ctx, to.pool, to.v, func(ctx context.Context, dir string) error {
+		_, err := fs.Extract(ctx, a, dir, o)
 		return err
 	})
 }

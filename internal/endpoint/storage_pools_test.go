@@ -31,7 +31,7 @@ func newStorageWorld(t *testing.T) (*world, *storage.Service) {
 	w := &world{who: auth.Identity{Kind: auth.Unix, Name: "root", Admin: true}}
 	srv := &rest.Server{Self: "none", Ops: op.NewManager(t.Context(), op.Options{Store: st}), Auth: func(*http.Request) (auth.Identity, error) { return w.who, nil }}
 	srv.SetPhase(rest.Serving)
-	w.Server = httptest.NewServer(srv.Handler(endpoint.StoragePools(svc), endpoint.StorageVolumes(svc, custom.New(t.Context(), custom.Deps{Store: st, Pools: svc}), nil)))
+	w.Server = httptest.NewServer(srv.Handler(endpoint.StoragePools(svc), endpoint.StorageVolumes(svc, custom.New(t.Context(), custom.Deps{Store: st, Pools: svc}), nil, nil)))
 	t.Cleanup(w.Close)
 	return w, svc
 }

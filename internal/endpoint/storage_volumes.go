@@ -17,7 +17,7 @@ import (
 )
 
 // StorageVolumes is the routes of /1.0/storage-pools/POOL/volumes and /1.0/storage-volumes. at places calls about one volume.
-func StorageVolumes(pools *storage.Service, svc *custom.Service, at rest.Placement) []rest.Route {
+func StorageVolumes(pools *storage.Service, svc *custom.Service, upload Importer, at rest.Placement) []rest.Route {
 	h := volumes{pools, svc}
 	const all = "/1.0/storage-pools/{poolName}/volumes"
 	const one = all + "/{type}/{volumeName}"
@@ -42,7 +42,7 @@ func StorageVolumes(pools *storage.Service, svc *custom.Service, at rest.Placeme
 	return append(placed(routes, at),
 		rest.List("GET "+all, view, h.list), rest.List("GET "+all+"/{type}", view, h.list),
 		rest.List("GET /1.0/storage-volumes", view, h.list), rest.List("GET /1.0/storage-volumes/{type}", view, h.list),
-		rest.Async("POST "+all, create, h.create), rest.Async("POST "+all+"/{type}", create, h.create),
+		rest.AsyncOr("POST "+all, create, h.create, upload), rest.AsyncOr("POST "+all+"/{type}", create, h.create, upload),
 	)
 }
 

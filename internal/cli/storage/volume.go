@@ -94,7 +94,7 @@ func volumeCommand(a *command.App) *cobra.Command {
 		volumeCopy(a), volumeCreate(a), volumeDelete(a),
 		volumeDetach(a, instances, "detach [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <instance> [<device name>]", "Detach storage volumes from instances"),
 		volumeDetach(a, profiles, "detach-profile [<remote:>]<pool> [<type>/]<volume>[/<snapshot>] <profile> [<device name>]", "Detach storage volumes from profiles"),
-		k.Edit(), used(k.Get(), "get [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <key>"), volumeInfo(a),
+		k.Edit(), volumeExport(a), used(k.Get(), "get [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <key>"), volumeImport(a), volumeInfo(a),
 		volumeList(a), volumeMove(a), volumeRename(a), volumeRestore(a), k.Set(),
 		used(k.Show(), "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]"), volumeSnapshot(a), k.Unset())
 }

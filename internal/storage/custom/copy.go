@@ -70,15 +70,21 @@ func (s *Service) findOrigin(ctx context.Context, pool, proj string, src api.Sto
 // alone, stay behind.
 func (o *origin) inherit(r *storage.VolumeRecord, keys *schema.Schema) {
 	r.Description = cmp.Or(r.Description, o.r.Description)
-	cfg := map[string]string{}
-	for name, v := range o.r.Config {
-		if k, known := keys.Lookup(name); known && !k.Volatile {
-			cfg[name] = v
-		}
-	}
+	cfg := known(o.r.Config, keys)
 	maps.Copy(cfg, r.Config)
 	maps.DeleteFunc(cfg, func(name, _ string) bool { return strings.HasPrefix(name, "volatile.") })
 	r.Config = cfg
+}
+
+// known are the keys of a configuration that a volume can have and that can be true of more than one.
+func known(config map[string]string, keys *schema.Schema) map[string]string {
+	cfg := map[string]string{}
+	for name, v := range config {
+		if k, ok := keys.Lookup(name); ok && !k.Volatile {
+			cfg[name] = v
+		}
+	}
+	return cfg
 }
 
 // at is the source as its pool knows it.
@@ -146,6 +152,11 @@ func (s *Service) copyOne(ctx context.Context, o *origin, from storage.Volume, t
 // borrowed begins the names of those who have a source mounted while it is copied.
 const borrowed = "a copy "
 
+// Visit shows a volume, or a snapshot of it, to fn; it cannot be deleted, renamed or restored meanwhile.
+func (s *Service) Visit(ctx context.Context, n Name, snapshot string, fn func(root string) error) error {
+	return s.borrow(ctx, n, snapshot, fn)
+}
+
 // borrow shows a volume or snapshot to fn; it cannot be deleted, renamed or restored meanwhile.
 func (s *Service) borrow(ctx context.Context, n Name, snapshot string, fn func(root string) error) (err error) {
 	name := n.Name
@@ -172,6 +183,15 @@ func (s *Service) show(ctx context.Context, n Name, snapshot string, fn func(roo
 	}
 	defer func() { err = errors.Join(err, s.d.Pools.Unmount(context.WithoutCancel(ctx), n.Pool, v)) }()
 	return fn(m.Root)
+}
+
+// Release undoes after a crash what Visit did for an operation whose journal holds a Source.
+func (s *Service) Release(ctx context.Context, j op.Journal) error {
+	var o Source
+	if err := unmarshal(j, &o); err != nil {
+		return err
+	}
+	return s.hide(ctx, o.Name)
 }
 
 // release undoes borrow after a crash.

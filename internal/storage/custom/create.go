@@ -15,6 +15,7 @@ import (
 	"lxd/internal/project"
 	"lxd/internal/schema"
 	"lxd/internal/storage"
+	"lxd/internal/storage/snapshot"
 	"lxd/internal/store"
 )
 
@@ -26,9 +27,39 @@ type creation struct {
 	origin *origin
 	// kept are the snapshots that it gets.
 	kept []storage.SnapshotRecord
-	// fill writes its content; nil leaves it empty, or is a copy's.
-	fill func(ctx context.Context) error
-	done bool
+	// arrival is what it is made of from elsewhere; nil is nothing.
+	arrival *Arrival
+	done    bool
+}
+
+// Arrival is a volume that comes from elsewhere.
+type Arrival struct {
+	Description string
+	Config      map[string]string
+	// Snapshots are those that it brings along.
+	Snapshots []api.StorageVolumeSnapshot
+	// Fill writes the content of the volume, which is there and empty, and makes its snapshots.
+	Fill func(ctx context.Context, t *op.Task, pool string, v storage.Volume) error
+}
+
+// Receive returns the work that makes a volume of what arrives. Keys that volumes of the pool cannot have are left out.
+func (s *Service) Receive(ctx context.Context, at storage.Name, a Arrival) (op.Spec, error) {
+	if err := checkPost(api.StorageVolumesPost{Name: at.Name}); err != nil {
+		return op.Spec{}, err
+	}
+	c := &creation{s: s, arrival: &a, r: storage.VolumeRecord{Pool: at.Pool, Type: storage.CustomVolume, Project: at.Project, Name: at.Name,
+		Description: a.Description, ContentType: "filesystem", Location: s.d.Location}}
+	for _, snap := range a.Snapshots {
+		if err := snapshot.CheckName(snap.Name); err != nil {
+			return op.Spec{}, err
+		}
+	}
+	if err := s.d.Store.View(ctx, c.admit); err != nil {
+		return op.Spec{}, err
+	}
+	o := c.spec()
+	o.Description = api.OperationRestoringCustomVolumeBackup.String()
+	return o, nil
 }
 
 // createTarget is what the journal of a creation holds.
@@ -103,9 +134,13 @@ func (c *creation) admit(tx store.Tx) error {
 	if c.r.Project, err = project.Owner(tx, c.r.Project, project.Volumes); err != nil {
 		return err
 	}
-	if c.origin != nil {
+	switch {
+	case c.origin != nil:
 		c.origin.inherit(&c.r, keys)
-	} else {
+	case c.arrival != nil:
+		c.r.Config = known(c.arrival.Config, keys)
+		defaults(c.r.Config, keys, pool.Config)
+	default:
 		defaults(c.r.Config, keys, pool.Config)
 	}
 	if err := checkConfig(keys, c.r.Config); err != nil {
@@ -171,7 +206,7 @@ func (c *creation) run(ctx context.Context, t *op.Task) error {
 	}
 	// Until the record is written nothing else keeps the pool.
 	return c.s.d.Pools.With(ctx, c.r.Pool, func(p storage.Pool) error {
-		err := t.Step(ctx, "volume", func(ctx context.Context) error { return c.volume(ctx, p) }, func(ctx context.Context) error {
+		err := t.Step(ctx, "volume", func(ctx context.Context) error { return c.volume(ctx, t, p) }, func(ctx context.Context) error {
 			if c.done {
 				return nil
 			}
@@ -185,12 +220,12 @@ func (c *creation) run(ctx context.Context, t *op.Task) error {
 }
 
 // volume makes the content. On failure nothing of it is left.
-func (c *creation) volume(ctx context.Context, p storage.Pool) (err error) {
+func (c *creation) volume(ctx context.Context, t *op.Task, p storage.Pool) (err error) {
 	v := c.name().volume()
 	v.Config = c.r.Config
 	switch {
-	case c.fill != nil:
-		err = c.fill(ctx)
+	case c.arrival != nil:
+		err = c.arrive(ctx, t, p)
 	case c.origin != nil:
 		c.kept, err = c.origin.copyTo(ctx, c.s, c.name())
 	default:
@@ -200,11 +235,33 @@ func (c *creation) volume(ctx context.Context, p storage.Pool) (err error) {
 		return err
 	}
 	err = resize(ctx, p, v)
-	if err == nil && c.origin != nil {
+	if err == nil && (c.origin != nil || c.arrival != nil) {
 		err = fits(ctx, p, v)
 	}
 	if err != nil {
 		return c.s.dropped(ctx, c.r.Pool, v, err)
+	}
+	return nil
+}
+
+// arrive makes the content of what arrives. On failure nothing of it is left.
+func (c *creation) arrive(ctx context.Context, t *op.Task, p storage.Pool) error {
+	v := c.name().volume()
+	if err := p.Create(ctx, v, nil); err != nil {
+		return err
+	}
+	if err := c.arrival.Fill(ctx, t, c.r.Pool, v); err != nil {
+		return c.s.dropped(ctx, c.r.Pool, v, err)
+	}
+	c.kept = nil
+	for _, snap := range c.arrival.Snapshots {
+		r := storage.SnapshotRecord{Name: snap.Name, Description: snap.Description, ContentType: c.r.ContentType, Config: storage.WithUUID(snap.Config),
+			CreatedAt: snap.CreatedAt}
+		if snap.ExpiresAt != nil {
+			r.ExpiresAt = *snap.ExpiresAt
+		}
+		r.Pool, r.Project, r.Volume = c.r.Pool, c.r.Project, c.r.Name
+		c.kept = append(c.kept, r)
 	}
 	return nil
 }

@@ -19,6 +19,15 @@ func parse(key string) Name {
 	return Name{p[0], p[2], p[3]}
 }
 
+// Key is the key of the volume's record.
+func (n Name) Key() string { return n.key() }
+
+// Lock is the name under which operations on the volume exclude each other.
+func (n Name) Lock() string { return n.lock() }
+
+// Path is the address of something of the volume, without the project.
+func (n Name) Path(more ...string) string { return project.URL("", n.segments(more...)...) }
+
 func (n Name) key() string { return storage.CustomKey(n.Pool, n.Project, n.Name) }
 
 // volume is the volume as its pool knows it.

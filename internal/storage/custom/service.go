@@ -178,6 +178,15 @@ func (s *Service) load(ctx context.Context, pool, proj, name string) (n Name, r 
 	return Name{r.Pool, r.Project, r.Name}, r, err
 }
 
+// Resolve finds the volume that a project calls by that name.
+func (s *Service) Resolve(ctx context.Context, at storage.Name) (Name, error) {
+	n, _, err := s.load(ctx, at.Pool, at.Project, at.Name)
+	return n, err
+}
+
+// Use says what must follow when volumes go or are moved, for who needs the service to make that.
+func (s *Service) Use(b Backups) { s.d.Backups = b }
+
 // idle fails with Invalid while an instance runs that shows the volume, or a snapshot of it.
 func (s *Service) idle(tx store.Tx, n Name) error {
 	for _, instance := range instances(tx, storage.Users(tx, n.key())) {
