@@ -128,7 +128,7 @@ func Save(dir, format string, pages []Page) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("Unknown format %q: there are man, md, rest and yaml", format)
+	return fmt.Errorf("unknown format %q: there are man, md, rest and yaml", format)
 }
 
 func save(path string, f Format, p Page) error {
