@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"lxd/client/simplestreams/tree"
 	"lxd/test/harness"
 )
 
@@ -44,6 +45,20 @@ var crashes = []struct {
 	kind           string
 	prepare, begin func(d *harness.Daemon)
 }{
+	{"image-publish", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("publish", "x") }},
+	{"image-fetch", func(*harness.Daemon) {}, func(d *harness.Daemon) { _, _ = d.TryLXC("image", "copy", "mirror:busybox", "local:") }},
+	{"image-refresh", func(d *harness.Daemon) {
+		newVersion(d, 0)
+		d.LXC("image", "copy", "mirror:busybox", "local:")
+		newVersion(d, 1)
+	},
+		func(d *harness.Daemon) {
+			for _, f := range strings.Fields(d.LXC("image", "list", "-f", "csv", "-c", "lf")) {
+				if name, ok := strings.CutPrefix(f, ","); ok {
+					_, _ = d.TryLXC("image", "refresh", name)
+				}
+			}
+		}},
 	{"image-import", func(*harness.Daemon) {}, func(d *harness.Daemon) { _, _ = d.TryLXC("image", "import", second) }},
 	{"instance-create", func(*harness.Daemon) {}, func(d *harness.Daemon) { _, _ = d.TryLXC("init", "busybox", "x") }},
 	{"instance-start", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("start", "x") }},
@@ -119,6 +134,41 @@ func kept(d *harness.Daemon) {
 // second is the file of another image, for the import row.
 var second string
 
+// web is the folder of an image server, for the rows about fetching; builds are the files of its image, the older one first.
+var (
+	web    string
+	builds []string
+)
+
+// newVersion puts a build on offer.
+func newVersion(d *harness.Daemon, n int) {
+	err := tree.Write(web, []tree.Image{{OS: "Busybox", Arch: "amd64", Aliases: []string{"busybox"}, Serial: []string{"20250101", "20250102"}[n], Meta: builds[n]}})
+	if err != nil {
+		d.LXC("no", "image", "server", err.Error()) // fails the test
+	}
+}
+
+// mirrored starts an image server that the daemon d and its clients trust, and knows as mirror.
+func mirrored(t *testing.T, d *harness.Daemon) {
+	t.Helper()
+	path, err := harness.Trust(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", path)
+	web = t.TempDir()
+	for _, body := range []string{"one", "two"} {
+		builds = append(builds, harness.WriteImage(t, append(harness.Busybox(t), harness.Entry{Name: "rootfs/etc/build", Body: body})))
+	}
+	newVersion(d, 0)
+	address, stop, err := harness.Serve(d.Netns, web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	d.LXC("remote", "add", "mirror", address, "--protocol=simplestreams")
+}
+
 func TestCrashAtEveryStep(t *testing.T) {
 	matrix(t, ready(t), func(string) bool { return true }, "before=kill", "after=kill", "before=fail", "after=fail")
 }
@@ -127,6 +177,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 func matrix(t *testing.T, d *harness.Daemon, chosen func(kind string) bool, points ...string) {
 	entries := append(harness.Busybox(t), harness.Entry{Name: "rootfs/etc/other", Body: "another image"})
 	second = harness.WriteImage(t, entries)
+	mirrored(t, d)
 	d.LXC("launch", "busybox", "bystander")
 	address(t, d, "bystander")
 	bystander := state(t, d, "bystander").Pid
