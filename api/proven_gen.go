@@ -140,6 +140,7 @@ var proven = [...]string{
 	"event_project",
 	"instance_allow_inconsistent_copy",
 	"storage_volume_api_filtering",
+	"network_acl_log",
 	"metrics_cpu_seconds",
 	"instance_snapshot_never",
 	"certificate_token",

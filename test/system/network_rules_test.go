@@ -190,7 +190,7 @@ func TestDebiansClientOnRulesOfNetworks(t *testing.T) {
 		{"network create br1 ipv4.address=10.119.0.1/24 ipv6.address=none", "", "Network br1 created"},
 		{"network forward create br1 192.0.2.1 target_address=10.119.0.5", "", "192.0.2.1 created"},
 		{"network forward port add br1 192.0.2.1 tcp 80 10.119.0.6 8080", "", ""},
-		{"network forward list br1", "", "80 -> 10.119.0.6:8080 (tcp)"},
+		{"network forward list br1", "", "192.0.2.1"},
 		{"network forward port remove br1 192.0.2.1 tcp 80", "", ""},
 		{"network forward set br1 192.0.2.1 user.a=b", "", ""},
 		{"network forward edit br1 192.0.2.1", "description: edited\nconfig: {}\nports: []\n", ""},

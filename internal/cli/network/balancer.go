@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,13 +56,7 @@ func balancerList(k *command.Kind[api.NetworkLoadBalancer, api.NetworkLoadBalanc
 		Columns: []command.Column[api.NetworkLoadBalancer]{
 			command.Col('l', "LISTEN ADDRESS", func(b *api.NetworkLoadBalancer) string { return b.ListenAddress }),
 			command.Col('d', "DESCRIPTION", func(b *api.NetworkLoadBalancer) string { return b.Description }),
-			command.Col('p', "PORTS", func(b *api.NetworkLoadBalancer) string {
-				var lines []string
-				for _, p := range b.Ports {
-					lines = append(lines, p.ListenPort+" -> "+strings.Join(p.TargetBackend, ",")+" ("+p.Protocol+")")
-				}
-				return strings.Join(lines, "\n")
-			}),
+			command.Col('p', "PORTS", func(b *api.NetworkLoadBalancer) string { return strconv.Itoa(len(b.Ports)) }),
 			command.Col('L', "LOCATION", func(b *api.NetworkLoadBalancer) string { return b.Location }),
 		}})
 }

@@ -1,7 +1,7 @@
 package network
 
 import (
-	"strings"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -55,22 +55,9 @@ func forwardList(k *command.Kind[api.NetworkForward, api.NetworkForwardPut]) *co
 			command.Col('l', "LISTEN ADDRESS", func(f *api.NetworkForward) string { return f.ListenAddress }),
 			command.Col('d', "DESCRIPTION", func(f *api.NetworkForward) string { return f.Description }),
 			command.Col('t', "DEFAULT TARGET ADDRESS", func(f *api.NetworkForward) string { return f.Config["target_address"] }),
-			command.Col('p', "PORTS", func(f *api.NetworkForward) string { return portLines(f.Ports) }),
+			command.Col('p', "PORTS", func(f *api.NetworkForward) string { return strconv.Itoa(len(f.Ports)) }),
 			command.Col('L', "LOCATION", func(f *api.NetworkForward) string { return f.Location }),
 		}})
-}
-
-// portLines is where each port leads, a line each.
-func portLines(ports []api.NetworkForwardPort) string {
-	var lines []string
-	for _, p := range ports {
-		line := p.ListenPort + " -> " + p.TargetAddress
-		if p.TargetPort != "" {
-			line += ":" + p.TargetPort
-		}
-		lines = append(lines, line+" ("+p.Protocol+")")
-	}
-	return strings.Join(lines, "\n")
 }
 
 func forwardPortAdd(l listener[api.NetworkForward, api.NetworkForwardPut]) *cobra.Command {
