@@ -71,6 +71,7 @@ var proven = [...]string{
 	"snapshot_scheduling",
 	"snapshot_schedule_aliases",
 	"container_copy_project",
+	"container_protection_shift",
 	"snapshot_expiry",
 	"container_backup_override_pool",
 	"snapshot_expiry_creation",

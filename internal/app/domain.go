@@ -145,6 +145,13 @@ func describeHost() (instance.Host, error) {
 	for _, r := range m {
 		h.IDMap = append(h.IDMap, machine.IDRange{Host: r.Host, Inside: r.Inside, Size: r.Size})
 	}
+	reserved, err := idmap.Reserved("/etc")
+	if err != nil {
+		return instance.Host{}, err
+	}
+	for _, r := range reserved {
+		h.Reserved = append(h.Reserved, machine.IDRange{Host: r.Host, Inside: r.Inside, Size: r.Size})
+	}
 	if h.CPUs, err = onlineCPUs(); err != nil {
 		return instance.Host{}, err
 	}

@@ -289,11 +289,16 @@ func (c *creation) record(ctx context.Context) error {
 	if c.r.Pool == "" {
 		return errs.Newf(errs.Invalid, "the root disk names no storage pool: set its pool")
 	}
-	idmap := idmapText(c.s.idmap(c.v))
-	c.r.setVolatile(map[string]string{"volatile.idmap.current": idmap, "volatile.idmap.next": idmap})
 	c.r.setVolatile(hwaddrs(c.v))
 	c.r.Privileged = Keys.Bool(c.v.config, "security.privileged")
 	c.v.Record = c.r
+	return c.s.claim(ctx, c.v, func(r Record) error { return c.insert(ctx, r) })
+}
+
+// insert writes the record, with the ids that the instance was given.
+func (c *creation) insert(ctx context.Context, r Record) error {
+	c.r, c.v.Record = r, r
+	c.r.setVolatile(map[string]string{"volatile.idmap.current": r.Config["volatile.idmap.next"]})
 	return c.s.d.Store.Update(ctx, func(tx store.Tx) error {
 		if Collection.Has(tx, c.r.key()) {
 			return errs.Newf(errs.Conflict, "instance %q already exists in project %q: choose another name", c.r.Name, c.r.Project)

@@ -38,7 +38,7 @@ type Record struct {
 	VolumeProject  string `json:"volume_project,omitempty"`
 	// Pool holds the root volume. It is decided at creation.
 	Pool string `json:"pool,omitempty"`
-	// Privileged says that the files on disk belong to the ids that they have inside. It is decided at creation.
+	// Privileged says that the files on disk belonged to the ids that they have inside when the instance was made.
 	Privileged bool `json:"privileged,omitempty"`
 	// Making is set until the root volume is complete.
 	Making bool `json:"making,omitempty"`
@@ -65,6 +65,9 @@ type Run struct {
 	Plugging string `json:"plugging,omitempty"`
 	// Held says that the machine was frozen for a moment by the server: whoever takes it up thaws it.
 	Held bool `json:"held,omitempty"`
+	// IDMap is the id map that the machine has, if Mapped; none then means privileged.
+	IDMap  []machine.IDRange `json:"idmap,omitempty"`
+	Mapped bool              `json:"mapped,omitempty"`
 	// CPUs is the set of CPUs that the machine was given.
 	CPUs string `json:"cpus,omitempty"`
 }

@@ -1,8 +1,12 @@
 package instance
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -117,8 +121,8 @@ type Host struct {
 	Nodes map[int][]int
 	// Boot changes each time the host boots.
 	Boot string
-	// IDMap is the map of unprivileged containers.
-	IDMap []machine.IDRange
+	// IDMap is the map of unprivileged containers. Reserved are all ids that root may give to containers; none means any.
+	IDMap, Reserved []machine.IDRange
 }
 
 // Deps is what the service needs.
@@ -160,8 +164,10 @@ type Service struct {
 	holds holds
 	shown fragments
 	cpus  cpu.Assigner
-	stale stale
-	late  late
+	// claiming is held while ids are given to an instance alone.
+	claiming sync.Mutex
+	stale    stale
+	late     late
 	// closing is set once the server stops: machines that end from then on are not started again.
 	closing chan struct{}
 	once    sync.Once
@@ -255,12 +261,75 @@ func (s *Service) volume(v view) storage.Volume {
 	return vol
 }
 
-// idmap is the id map of an instance; none means privileged.
+// idmap is the id map of an instance, as it runs or is to run next; none means privileged. One that cannot be any more, because the host's
+// ids are others by now, is the usual one: its next start says what is wrong.
 func (s *Service) idmap(v view) []machine.IDRange {
-	if Keys.Bool(v.config, "security.privileged") {
-		return nil
+	if v.Run != nil && v.Run.Mapped {
+		return v.Run.IDMap
 	}
-	return s.d.Host.IDMap
+	base, _ := strconv.ParseInt(v.Record.Config[baseKey], 10, 64) // the server's own
+	m, err := config.IDMap(v.config, s.d.Host.IDMap, base)
+	if err != nil {
+		return s.d.Host.IDMap
+	}
+	return m
+}
+
+// baseKey keeps where the ids of an instance begin that shares none with others.
+const baseKey = "volatile.idmap.base"
+
+// claim finds ids for an instance that is to share none with others, or gives them back, and hands the record with them to write: nobody else
+// claims any meanwhile. It fails with Invalid if what the configuration asks for cannot be.
+func (s *Service) claim(ctx context.Context, v view, write func(Record) error) error {
+	s.claiming.Lock()
+	defer s.claiming.Unlock()
+	base := int64(0)
+	if config.Isolated(v.config) {
+		used, err := s.claimed(ctx, v.key())
+		picks, failed := config.Picked(v.config["raw.idmap"])
+		if err := errors.Join(err, failed); err != nil {
+			return err
+		}
+		used = append(used, picks...)
+		wanted, size := config.IsolatedBase(v.config), config.IsolatedSize(v.config)
+		had, _ := strconv.ParseInt(v.Record.Config[baseKey], 10, 64)
+		if base, err = config.FreeBase(s.d.Host.IDMap, used, cmp.Or(wanted, had), size); err != nil && wanted == 0 {
+			base, err = config.FreeBase(s.d.Host.IDMap, used, 0, size)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	m, err := config.IDMap(v.config, s.d.Host.IDMap, base)
+	if err == nil {
+		err = config.Permitted(v.config, s.d.Host.Reserved)
+	}
+	if err != nil {
+		return err
+	}
+	r := v.Record
+	r.Config = maps.Clone(r.Config)
+	r.setVolatile(map[string]string{baseKey: strconv.FormatInt(base, 10), "volatile.idmap.next": idmapText(m)})
+	return write(r)
+}
+
+// claimed are the ids of all other instances that share none.
+func (s *Service) claimed(ctx context.Context, but string) (used []machine.IDRange, err error) {
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		for e, r := range Collection.AllRev(tx, "") {
+			base, _ := strconv.ParseInt(r.Config[baseKey], 10, 64)
+			if base == 0 || e.Key == but {
+				continue
+			}
+			v, err := compose(tx, r, 0)
+			if err != nil {
+				return err
+			}
+			used = append(used, machine.IDRange{Host: base, Size: config.IsolatedSize(v.config)})
+		}
+		return nil
+	})
+	return used, err
 }
 
 // runDir and logDir are the instance's folders.

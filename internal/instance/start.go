@@ -91,6 +91,9 @@ func (l *launch) prepare(ctx context.Context, key string) error {
 	if rootDevice(v.devices) == "" {
 		return errNoRoot()
 	}
+	if v, err = l.s.settleIDs(ctx, v); err != nil {
+		return err
+	}
 	l.volatile = hwaddrs(v)
 	l.v = v.withVolatile(l.volatile)
 	if l.devices, err = l.s.build(ctx, l.v); err != nil {
@@ -98,6 +101,30 @@ func (l *launch) prepare(ctx context.Context, key string) error {
 	}
 	l.limits, err = config.Limits(l.v.config, l.s.d.Host.Memory, l.s.cpuset(key, l.v.config))
 	return err
+}
+
+// settleIDs gives an instance that is about to start the ids that its configuration asks for now. Its files get them when they are mounted.
+func (s *Service) settleIDs(ctx context.Context, v view) (view, error) {
+	v.Run = nil // it was swept
+	was := v.Record.Config["volatile.idmap.next"]
+	err := s.claim(ctx, v, func(r Record) error {
+		next := r.Config["volatile.idmap.next"]
+		if next == was && r.Config[baseKey] == v.Record.Config[baseKey] {
+			return nil
+		}
+		if was != next && was != "" && Keys.Bool(v.config, "security.protection.shift") {
+			return errs.Newf(errs.Forbidden, "the files of the instance would get other owners: set security.protection.shift to false first, or the keys of its id map back")
+		}
+		v.Record = r
+		return s.d.Store.Update(ctx, func(tx store.Tx) error {
+			return Collection.Modify(tx, r.key(), func(rec *Record) error {
+				rec.setVolatile(map[string]string{baseKey: r.Config[baseKey], "volatile.idmap.next": next})
+				return nil
+			})
+		})
+	})
+	v.expand()
+	return v, err
 }
 
 // loadModules makes the kernel have the modules that a configuration names.
@@ -254,7 +281,8 @@ func (l *launch) remember(ctx context.Context) error {
 		tx.Announce(change(ctx, l.action, l.v.Record))
 		err := Collection.Modify(tx, r.key, func(rec *Record) error {
 			rec.LastUsedAt, rec.Wanted = stamp, false
-			rec.Run = &Run{Handle: l.m.Handle(), Boot: l.s.d.Host.Boot, Devices: l.v.devices, Root: l.root.Path, Placed: l.placed(), CPUs: l.limits.CPUSet, Volatile: l.volatile}
+			rec.Run = &Run{Handle: l.m.Handle(), Boot: l.s.d.Host.Boot, Devices: l.v.devices, Root: l.root.Path, Placed: l.placed(), CPUs: l.limits.CPUSet, Volatile: l.volatile,
+				IDMap: l.s.idmap(l.v), Mapped: true}
 			rec.setVolatile(volatile)
 			return nil
 		})

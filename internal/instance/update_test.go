@@ -74,7 +74,7 @@ func TestUpdateRefusals(t *testing.T) {
 		"other pool": {func(p *api.InstancePut) {
 			p.Devices["root"] = map[string]string{"type": "disk", "path": "/", "pool": "other"}
 		}, "other"},
-		"privileged":   {func(p *api.InstancePut) { p.Config["security.privileged"] = "true" }, "security.privileged"},
+		"ids":          {func(p *api.InstancePut) { p.Config["raw.idmap"] = "uid 5 5" }, "raw.idmap"},
 		"architecture": {func(p *api.InstancePut) { p.Architecture = "s390x" }, "s390x"},
 		"vm key":       {func(p *api.InstancePut) { p.Config["migration.stateful"] = "false" }, "virtual machines"},
 	} {

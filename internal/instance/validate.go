@@ -53,11 +53,29 @@ func (s *Service) checkView(ctx context.Context, v view) error {
 	if err := s.checkLocal(v.Record); err != nil {
 		return err
 	}
-	if err := errors.Join(config.Check(v.config), s.checkNodes(v.config["limits.cpu.nodes"]), checkRoot(v.devices), checkPaths(v.devices)); err != nil {
+	if err := errors.Join(config.Check(v.config), s.checkIDs(v.config), s.checkNodes(v.config["limits.cpu.nodes"]), checkRoot(v.devices), checkPaths(v.devices)); err != nil {
 		return err
 	}
 	_, err := s.build(ctx, v)
 	return err
+}
+
+// checkIDs refuses id maps that this host cannot give.
+func (s *Service) checkIDs(keys map[string]string) error {
+	picks, err := config.Picked(keys["raw.idmap"])
+	if err != nil {
+		return err
+	}
+	base := int64(0)
+	if config.Isolated(keys) { // what others have is known when it is started
+		if base, err = config.FreeBase(s.d.Host.IDMap, picks, config.IsolatedBase(keys), config.IsolatedSize(keys)); err != nil {
+			return err
+		}
+	}
+	if _, err := config.IDMap(keys, s.d.Host.IDMap, base); err != nil {
+		return err
+	}
+	return config.Permitted(keys, s.d.Host.Reserved)
 }
 
 // checkNodes refuses NUMA nodes that this host has not.
@@ -150,8 +168,6 @@ func checkFixed(r Record, config map[string]string, devices Devices) error {
 	switch {
 	case r.Pool != "" && root != "" && devices[root]["pool"] != r.Pool:
 		return errs.Newf(errs.Invalid, "the root disk is in pool %q: it cannot be moved to pool %q by changing the configuration", r.Pool, devices[root]["pool"])
-	case Keys.Bool(config, "security.privileged") != r.Privileged:
-		return errs.Newf(errs.Invalid, "security.privileged of an existing instance cannot be changed by this server yet: create a new instance")
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func Host(etc, proc string) (Map, error) {
 		"give the container that this runs in more ids", there, least)
 }
 
+// Reserved are the ids that etc/subuid and etc/subgid (etc is "/etc") both reserve for root; none if they name none.
+func Reserved(etc string) ([]Range, error) { return both(etc+"/subuid", etc+"/subgid", Parse) }
+
 // both are the ranges that are in the file about users as well as in that about groups; if one is missing there are none.
 func both(users, groups string, parse func(io.Reader) ([]Range, error)) ([]Range, error) {
 	var found [2][]Range

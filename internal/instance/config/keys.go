@@ -86,7 +86,7 @@ func nvidiaKeys() []schema.Key {
 func rawKeys() []schema.Key {
 	return []schema.Key{
 		{Name: "raw.apparmor", Type: schema.Blob, Later: true, Live: schema.LiveYes, Short: "Lines for the AppArmor profile"},
-		{Name: "raw.idmap", Type: schema.Blob, Later: true, Check: checkRawIDMap, Short: "Extra id mappings"},
+		{Name: "raw.idmap", Type: schema.Blob, Check: checkRawIDMap, Short: "Extra id mappings"},
 		{Name: "raw.lxc", Type: schema.Blob, Check: checkRaw, Condition: container, Short: "Lines for the liblxc configuration"},
 		{Name: "raw.qemu", Type: schema.Blob, Later: true, Condition: VM, Short: "Extra QEMU arguments"},
 		{Name: "raw.qemu.conf", Type: schema.Blob, Later: true, Condition: VM, Short: "Changes to the generated QEMU configuration"},
@@ -137,7 +137,7 @@ func securityKeys() []schema.Key {
 		{Name: "security.nesting", Type: schema.Bool, Default: "false", Live: schema.LiveYes, Condition: container, Short: "Whether containers can run inside"},
 		{Name: "security.privileged", Type: schema.Bool, Default: "false", Condition: container, Short: "Whether root inside is root of the host"},
 		{Name: "security.protection.delete", Type: schema.Bool, Default: "false", Live: schema.LiveContainer, Short: "Whether deleting the instance is refused"},
-		{Name: "security.protection.shift", Type: schema.Bool, Default: "false", Later: true, Live: schema.LiveYes, Condition: container, Short: "Whether changing the owners of the files is refused"},
+		{Name: "security.protection.shift", Type: schema.Bool, Default: "false", Live: schema.LiveYes, Condition: container, Short: "Whether changing the owners of the files is refused"},
 		{Name: "security.protection.start", Type: schema.Bool, Default: "false", Live: schema.LiveContainer, Short: "Whether starting the instance is refused"},
 		{Name: "security.sev", Type: schema.Bool, Default: "false", Later: true, Condition: VM, Short: "Whether memory is encrypted by AMD SEV"},
 		{Name: "security.sev.policy.es", Type: schema.Bool, Default: "false", Later: true, Condition: VM, Short: "Whether registers are encrypted too"},
@@ -148,9 +148,9 @@ func securityKeys() []schema.Key {
 
 func idmapKeys() []schema.Key {
 	return []schema.Key{
-		{Name: "security.idmap.base", Type: schema.Integer, Later: true, Condition: "unprivileged container", Short: "First host id of the map"},
-		{Name: "security.idmap.isolated", Type: schema.Bool, Default: "false", Later: true, Condition: "unprivileged container", Short: "Whether the instance shares no ids with others"},
-		{Name: "security.idmap.size", Type: schema.Integer, Later: true, Condition: "unprivileged container", Short: "Number of ids in the map"},
+		{Name: "security.idmap.base", Type: schema.Between(1, 1<<32-2), Condition: "unprivileged container", Short: "First host id of the map"},
+		{Name: "security.idmap.isolated", Type: schema.Bool, Default: "false", Condition: "unprivileged container", Short: "Whether the instance shares no ids with others"},
+		{Name: "security.idmap.size", Type: schema.Between(1, 1<<32-2), Condition: "unprivileged container", Short: "Number of ids in the map"},
 	}
 }
 

@@ -1,11 +1,13 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"lxd/internal/errs"
 	"lxd/internal/instance/config"
 	"lxd/internal/machine"
 )
@@ -141,5 +143,60 @@ func TestParseRawIDMap(t *testing.T) {
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+var hostIDs = []machine.IDRange{{Host: 1000000, Size: 1000000000}}
+
+func TestIDMap(t *testing.T) {
+	type m = map[string]string
+	for name, c := range map[string]struct {
+		keys m
+		base int64
+		want string
+	}{
+		"usual":          {nil, 0, "[{1000000 0 1000000000}]"},
+		"privileged":     {m{"security.privileged": "true", "security.idmap.isolated": "true"}, 2000000, "[]"},
+		"small":          {m{"security.idmap.size": "70000"}, 0, "[{1000000 0 70000}]"},
+		"isolated":       {m{"security.idmap.isolated": "true"}, 1065536, "[{1065536 0 65536}]"},
+		"not known yet":  {m{"security.idmap.isolated": "true"}, 0, "[{1000000 0 1000000000}]"},
+		"isolated, size": {m{"security.idmap.isolated": "true", "security.idmap.size": "1000"}, 1065536, "[{1065536 0 1000}]"},
+		"picks": {m{"raw.idmap": "both 1000 1000\nuid 5-6 0-1\ngid 5-6 0-1"}, 0,
+			"[{5 0 2} {1000002 2 998} {1000 1000 1} {1001001 1001 999998999}]"},
+		"beyond": {m{"security.idmap.isolated": "true", "raw.idmap": "both 7 70000"}, 1065536, "[{1065536 0 65536} {7 70000 1}]"},
+		"apart":  {m{"raw.idmap": "uid 1000 1000"}, 0, "error"},
+		"twice":  {m{"raw.idmap": "both 1000 1000\nboth 1000 1001"}, 0, "error"},
+		"inside": {m{"raw.idmap": "both 1000 1000\nboth 1001 1000"}, 0, "error"},
+		"taken":  {m{"raw.idmap": "both 1000007 1000"}, 0, "error"},
+	} {
+		got, err := config.IDMap(c.keys, hostIDs, c.base)
+		if (err != nil) != (c.want == "error") || err == nil && fmt.Sprint(got) != c.want {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+func TestFreeBase(t *testing.T) {
+	used := []machine.IDRange{{Host: 1065536, Size: 65536}, {Host: 1200000, Size: 1000}}
+	for name, c := range map[string]struct{ wanted, size, want int64 }{
+		"first gap": {0, 60000, 1131072}, "too small a gap": {0, 100000, 1201000}, "chosen": {5000000, 65536, 5000000}, "another's": {1200500, 10, -1},
+		"not ours": {500, 10, -1}, "beyond": {1000999999, 10, -1}, "too many": {0, 1000000000, -1},
+	} {
+		got, err := config.FreeBase(hostIDs, used, c.wanted, c.size)
+		if c.want < 0 && !errs.Is(err, errs.Invalid) || c.want >= 0 && (err != nil || got != c.want) {
+			t.Errorf("%s: %d, %v", name, got, err)
+		}
+	}
+}
+
+func TestPermitted(t *testing.T) {
+	reserved := []machine.IDRange{{Host: 1000, Size: 2}, {Host: 1000000, Size: 1000000000}}
+	for text, ok := range map[string]bool{"": true, "both 1000-1001 0-1": true, "both 1001-1002 0-1": false, "both 0 0": false} {
+		if err := config.Permitted(map[string]string{"raw.idmap": text}, reserved); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if err := config.Permitted(map[string]string{"raw.idmap": "both 0 0"}, nil); err != nil {
+		t.Error(err)
 	}
 }
