@@ -167,3 +167,74 @@ func TestVolumesOverTheirQuota(t *testing.T) {
 	}
 	d.LXC("storage", "volume", "copy", "big/w", "fast/c")
 }
+
+// TestVolumesInContainers: two running containers share a volume, each with its own owners; what they use stays, and Debian's client works with it.
+func TestVolumesInContainers(t *testing.T) {
+	d := ready(t)
+	d.LXC("init", "busybox", "warm")
+	d.LXC("delete", "warm")
+	before := d.Traces(t)
+	d.LXC("storage", "volume", "create", "default", "data")
+	for _, name := range []string{"c1", "c2"} {
+		d.LXC("launch", "busybox", name)
+		d.LXC("storage", "volume", "attach", "default", "data", name, "/srv")
+	}
+	if got := sh(d, "c1", "echo hello > /srv/file; stat -c %u /srv/file"); got != "0" {
+		t.Errorf("the owner inside is %q", got)
+	}
+	if got := sh(d, "c2", "cat /srv/file; stat -c %u /srv/file; rm /srv/file; echo two > /srv/two"); got != "hello\n0" {
+		t.Errorf("the other container sees %q", got)
+	}
+	d.LXC("storage", "volume", "snapshot", "default", "data", "s0")
+	for _, args := range [][]string{
+		{"delete", "default", "data"}, {"restore", "default", "data", "s0"}, {"rename", "default", "data", "other"},
+	} {
+		if out, err := d.TryLXC(append([]string{"storage", "volume"}, args...)...); err == nil || !strings.Contains(out, "in use") {
+			t.Errorf("%q: %v %s", args, err, out)
+		}
+	}
+	d.Kill() // a new daemon knows it too
+	d.Start()
+	if out, err := d.TryLXC("storage", "volume", "restore", "default", "data", "s0"); err == nil {
+		t.Errorf("restored below running containers: %s", out)
+	}
+	for _, name := range []string{"c1", "c2"} {
+		d.LXC("storage", "volume", "detach", "default", "data", name)
+	}
+	if out := sh(d, "c1", "rm -f /srv/two; ls /srv 2>&1; true"); strings.Contains(out, "two") {
+		t.Errorf("after detaching it there is %q", out)
+	}
+	d.LXC("storage", "volume", "attach", "default", "data/s0", "c1", "old", "/old")
+	if got := sh(d, "c1", "cat /old/two; touch /old/x 2>/dev/null || echo read-only"); got != "two\nread-only" {
+		t.Errorf("of the snapshot the container sees %q", got)
+	}
+	d.LXC("delete", "-f", "c1", "c2")
+	d.LXC("storage", "volume", "restore", "default", "data", "s0")
+	if b, err := os.ReadFile(inVolume(d, "default", "data", "two")); string(b) != "two\n" {
+		t.Errorf("restored %q, %v", b, err)
+	}
+	d.LXC("storage", "volume", "delete", "default", "data")
+	volumesOfDebian(t, d)
+	if diff := before.Diff(d.Traces(t)); len(diff) > 0 {
+		t.Errorf("left over:\n%s", strings.Join(diff, "\n"))
+	}
+}
+
+// volumesOfDebian has Debian's client make, attach, list, keep and delete a volume. It does not wait for the server where it was synchronous then.
+func volumesOfDebian(t *testing.T, d *harness.Daemon) {
+	d.LXC("launch", "busybox", "c1")
+	for _, step := range []struct{ args, want string }{
+		{"create default theirs", ""}, {"attach default theirs c1 /srv", ""}, {"snapshot default theirs s0", ""}, {"list default", "theirs"},
+		{"show default theirs", "name: theirs"}, {"detach default theirs c1", ""}, {"delete default theirs/s0", ""}, {"delete default theirs", ""},
+	} {
+		eventually(t, step.args, func() bool {
+			out, err := foreign(t, d, "", append([]string{"storage", "volume"}, strings.Fields(step.args)...)...)
+			if err != nil {
+				t.Logf("%s: %v %s", step.args, err, out)
+			}
+			return err == nil && strings.Contains(out, step.want)
+		})
+	}
+	eventually(t, "gone", func() bool { return len(volumes(t, d)) == 0 })
+	d.LXC("delete", "-f", "c1")
+}
