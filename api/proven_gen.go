@@ -87,6 +87,7 @@ var proven = [...]string{
 	"resources_v2",
 	"container_exec_user_group_cwd",
 	"container_disk_shift",
+	"storage_shifted",
 	"instances",
 	"image_types",
 	"resources_disk_sata",
