@@ -33,6 +33,7 @@ var proven = [...]string{
 	"entity_description",
 	"image_force_refresh",
 	"file_symlinks",
+	"container_push_target",
 	"container_edit_metadata",
 	"resource_limits",
 	"resources",

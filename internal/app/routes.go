@@ -9,6 +9,7 @@ import (
 	"lxd/internal/endpoint/networking"
 	"lxd/internal/host/hardware"
 	"lxd/internal/instance"
+	"lxd/internal/migrate"
 	"lxd/internal/network/acl"
 	"lxd/internal/network/forward"
 	"lxd/internal/project"
@@ -28,7 +29,7 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 		endpoint.StoragePools(d.pools), endpoint.StorageVolumes(d.pools, d.volumes, endpoint.ImportVolume(d.volumeBackups, a.rest), nil),
 		endpoint.StorageVolumeBackups(d.volumeBackups, nil),
 		endpoint.Resources(hardware.Host{}.Resources), endpoint.Images(d.images, a.rest), endpoint.ImageAliases(d.images),
-		endpoint.Instances(d.instances, endpoint.Import(d.backups, a.rest), nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
+		endpoint.Instances(d.instances, endpoint.Import(d.backups, a.rest), migrate.New(d.instances, d.backups), nil), endpoint.InstanceState(d.instances, nil), endpoint.InstanceExec(d.instances, nil),
 		endpoint.InstanceBackups(d.backups, a.rest, nil),
 		endpoint.InstanceFiles(d.instances, nil), endpoint.InstanceLogs(d.instances, nil), endpoint.InstanceMetadata(d.instances, nil),
 		endpoint.InstanceSnapshots(d.instances, nil),

@@ -35,7 +35,7 @@ type target struct{ Project, Instance, Name string }
 
 // Recoverers say, by kind of operation, how to deal with one that a crash cut short.
 func (s *Service) Recoverers() map[string]op.Recoverer {
-	return map[string]op.Recoverer{createKind: s.recover, streamKind: s.recover, deleteKind: s.recover, renameKind: func(context.Context, op.Journal) error { return nil }}
+	return map[string]op.Recoverer{createKind: s.recover, streamKind: s.recover, SendKind: s.recover, deleteKind: s.recover, renameKind: func(context.Context, op.Journal) error { return nil }}
 }
 
 // recover removes a backup that was being made or removed, and what its making needed. The file goes when the service starts.
@@ -249,6 +249,18 @@ func (s *Service) Stream(ctx context.Context, proj, name string, w Wish, out io.
 	}
 	return o, nil
 }
+
+// Write packs an instance whose lock the caller holds.
+func (s *Service) Write(ctx context.Context, proj, name string, w Wish, out io.Writer) error {
+	m, err := s.making(ctx, proj, name, w)
+	if err != nil {
+		return err
+	}
+	return m.pack(ctx, out, nil)
+}
+
+// SendKind is the kind of the operations that Write is part of; they are recovered here.
+const SendKind = "instance-send"
 
 // Delete returns the work that removes a backup.
 func (s *Service) Delete(ctx context.Context, proj, name, backup string) (op.Spec, error) {

@@ -107,18 +107,29 @@ func (s *Service) Import(ctx context.Context, proj string, in *Incoming, over Ov
 	case in.Optimized:
 		return op.Spec{}, errs.Newf(errs.Unsupported, "the backup is in the own format of the storage driver %q: export it without --optimized-storage", in.Backend)
 	}
-	kept, err := in.kept()
+	kept, fill, err := s.Unpack(in)
 	if err != nil {
 		return op.Spec{}, err
 	}
-	post := in.request(over)
-	u := &unpacking{s: s, in: in, maps: map[string]idmap.Map{}}
-	if err := u.owners(kept); err != nil {
-		return op.Spec{}, err
-	}
-	return s.d.Instances.Receive(ctx, proj, post, instance.Arrival{
-		Kind: instance.ImportKind, Description: api.OperationRestoringBackup, Same: true, Pool: over.Pool, Snapshots: kept, Fill: u.fill,
+	return s.d.Instances.Receive(ctx, proj, in.request(over), instance.Arrival{
+		Kind: instance.ImportKind, Description: api.OperationRestoringBackup, Same: true, Pool: over.Pool, Snapshots: kept, Fill: fill,
 	})
+}
+
+// Filling writes the root of an instance, and makes its snapshots.
+type Filling = func(ctx context.Context, t *op.Task, pool string, root storage.Volume) error
+
+// Unpack describes the snapshots that a backup has, and returns how it is unpacked.
+func (s *Service) Unpack(in *Incoming) ([]api.InstanceSnapshot, Filling, error) {
+	if in.Config.Instance == nil {
+		return nil, nil, errs.Newf(errs.Invalid, "what is sent is no instance")
+	}
+	kept, err := in.kept()
+	if err != nil {
+		return nil, nil, err
+	}
+	u := &unpacking{s: s, in: in, maps: map[string]idmap.Map{}}
+	return kept, u.fill, u.owners(kept)
 }
 
 // request is what the backup, and the sender, want the instance to be.

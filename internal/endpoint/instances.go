@@ -12,6 +12,7 @@ import (
 	"lxd/internal/auth"
 	"lxd/internal/errs"
 	"lxd/internal/instance"
+	"lxd/internal/migrate"
 	"lxd/internal/op"
 	"lxd/internal/rest"
 )
@@ -20,8 +21,8 @@ import (
 type Importer func(w http.ResponseWriter, c *rest.Call) error
 
 // Instances is the routes of /1.0/instances, but for those of parts of an instance. at places calls about one instance.
-func Instances(svc *instance.Service, upload Importer, at rest.Placement) []rest.Route {
-	h := instances{svc}
+func Instances(svc *instance.Service, upload Importer, moves *migrate.Service, at rest.Placement) []rest.Route {
+	h := travellers{instances{svc}, moves}
 	const one = "/1.0/instances/{name}"
 	edit := rest.Editor[api.InstancePut]{Load: h.load, Save: h.saveNow, SaveAsync: h.save, PatchSync: true}
 	routes := append([]rest.Route{
@@ -44,6 +45,12 @@ func placed(routes []rest.Route, at rest.Placement) []rest.Route {
 }
 
 type instances struct{ svc *instance.Service }
+
+// travellers are instances that come from other servers and go there.
+type travellers struct {
+	instances
+	moves *migrate.Service
+}
 
 // named is the instance that the path names.
 func named(c *rest.Call) (string, error) {
@@ -71,9 +78,12 @@ func (h instances) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[a
 	}
 }
 
-func (h instances) create(ctx context.Context, c *rest.Call, in api.InstancesPost) (op.Spec, error) {
+func (h travellers) create(ctx context.Context, c *rest.Call, in api.InstancesPost) (op.Spec, error) {
 	if c.Target() != "" {
 		return op.Spec{}, errs.Newf(errs.Invalid, "target %q: this server is not clustered, leave the target out", c.Target())
+	}
+	if in.Source.Type == api.SourceTypeMigration {
+		return h.moves.Sink(ctx, c.Project, in)
 	}
 	if in.Source.Type == api.SourceTypeCopy { // who copies sees all of the source
 		name, _, _ := strings.Cut(in.Source.Source, "/")
@@ -115,10 +125,13 @@ func (h instances) saveNow(ctx context.Context, c *rest.Call, next api.InstanceP
 	return h.svc.UpdateNow(ctx, c.Project, c.PathValue("name"), next)
 }
 
-func (h instances) rename(ctx context.Context, c *rest.Call, in api.InstancePost) (op.Spec, error) {
+func (h travellers) rename(ctx context.Context, c *rest.Call, in api.InstancePost) (op.Spec, error) {
 	name, err := named(c)
 	if err != nil {
 		return op.Spec{}, err
+	}
+	if in.Migration && (in.Target != nil || in.Pool == "" && in.Project == "") {
+		return h.moves.Source(ctx, c.Project, name, in)
 	}
 	if in.Project != "" && in.Project != c.Project {
 		o := auth.Object{Entity: "project", URL: "/1.0/projects/" + url.PathEscape(in.Project)}

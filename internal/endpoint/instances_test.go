@@ -69,7 +69,7 @@ func newInstanceWorld(t *testing.T) *world {
 	srv := &rest.Server{Self: "none", Ops: w.ops, Project: projects.Check, Auth: func(*http.Request) (auth.Identity, error) { return w.who, nil }}
 	srv.SetPhase(rest.Serving)
 	w.Server = httptest.NewServer(srv.Handler(endpoint.Projects(projects), endpoint.Profiles(profiles), endpoint.Operations(w.ops), endpoint.StoragePools(pools),
-		endpoint.Instances(svc, nil, nil), endpoint.InstanceState(svc, nil), endpoint.InstanceExec(svc, nil)))
+		endpoint.Instances(svc, nil, nil, nil), endpoint.InstanceState(svc, nil), endpoint.InstanceExec(svc, nil)))
 	t.Cleanup(w.Close)
 	w.must(t, 201, "POST", "/1.0/storage-pools", `{"name":"tank","driver":"dir"}`)
 	w.finish(t, w.must(t, 202, "PATCH", "/1.0/profiles/default", `{"devices":{"root":{"type":"disk","path":"/","pool":"tank"}}}`))

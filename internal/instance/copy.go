@@ -234,6 +234,8 @@ type Arrival struct {
 	Pool string
 	// Snapshots come along.
 	Snapshots []api.InstanceSnapshot
+	// Begin, if set, is called when the work begins, and yields the snapshots. It has no effects.
+	Begin func(ctx context.Context) ([]api.InstanceSnapshot, error)
 	// Fill writes the root, which is there and empty, and makes each of the snapshots. What it leaves after a failure is removed.
 	Fill func(ctx context.Context, t *op.Task, pool string, root storage.Volume) error
 }
@@ -252,23 +254,42 @@ func (s *Service) Receive(ctx context.Context, proj string, post api.InstancesPo
 	if err := c.checkSource(ctx, post); err != nil {
 		return op.Spec{}, err
 	}
-	if err := s.d.Store.View(ctx, func(tx store.Tx) error { return c.arrive(tx, a) }); err != nil {
+	err := s.d.Store.View(ctx, func(tx store.Tx) error {
+		if err := c.admit(tx); err != nil {
+			return err
+		}
+		if err := c.settle(tx, a.Pool); err != nil {
+			return err
+		}
+		return c.bring(a.Snapshots)
+	})
+	if err != nil {
 		return op.Spec{}, err
 	}
-	o := c.spec(a.Kind, a.Description)
-	return o, nil
+	return c.spec(a.Kind, a.Description), nil
 }
 
-// arrive checks what came along against what is here. All of it is judged as it will be used: snapshots can be restored.
-func (c *creation) arrive(tx store.Tx, a Arrival) error {
-	if err := c.admit(tx); err != nil {
-		return err
+// begin finds out what comes.
+func (c *creation) begin(ctx context.Context) error {
+	if c.arrival == nil {
+		return nil
 	}
-	if err := c.settle(tx, a.Pool); err != nil {
-		return err
+	if c.arrival.Begin != nil {
+		snapshots, err := c.arrival.Begin(ctx)
+		if err == nil {
+			err = c.bring(snapshots)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return c.resume(ctx)
+}
+
+// bring checks the snapshots that come along as they will be used: they can be restored.
+func (c *creation) bring(snapshots []api.InstanceSnapshot) error {
 	c.kept = nil
-	for _, in := range a.Snapshots {
+	for _, in := range snapshots {
 		snap := Snapshot{Name: in.Name, TakenAt: in.CreatedAt.UTC(), ExpiresAt: in.ExpiresAt.UTC(), Instance: c.r}
 		was := &snap.Instance
 		was.Architecture, was.Ephemeral, was.Config, was.Devices, was.Profiles = in.Architecture, in.Ephemeral, withoutOwn(clean(in.Config)), in.Devices, in.Profiles
@@ -300,7 +321,7 @@ func (c *creation) settle(tx store.Tx, pool string) error {
 	if root == nil {
 		name, root = "root", map[string]string{"type": "disk", "path": "/"}
 	}
-	if pool == "" && !storage.Pools.Has(tx, root["pool"]) {
+	if pool == "" && c.arrival.Kind == ImportKind && !storage.Pools.Has(tx, root["pool"]) {
 		p, err := profile.Collection.Get(tx, profile.Key(c.r.ProfileProject, project.Default))
 		if err != nil {
 			return err

@@ -214,10 +214,8 @@ func (c *creation) run(ctx context.Context, t *op.Task) error {
 			return err
 		}
 	}
-	if c.arrival != nil {
-		if err := c.resume(ctx); err != nil {
-			return err
-		}
+	if err := c.begin(ctx); err != nil {
+		return err
 	}
 	c.identify()
 	steps := []struct {

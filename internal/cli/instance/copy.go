@@ -67,9 +67,6 @@ func copyInstance(a *command.App, args []string, f *copyFlags) error {
 	if source == "" {
 		return errors.New("You must specify a source instance name")
 	}
-	if from.URL("") != to.URL("") {
-		return errors.New("Copying between servers is not supported yet: export the instance and import it on the other server")
-	}
 	var src api.Instance
 	if _, err := from.Get(a.Ctx, device.InstancePath([]string{source}), &src); err != nil {
 		return err
@@ -77,6 +74,12 @@ func copyInstance(a *command.App, args []string, f *copyFlags) error {
 	body, err := f.request(source, name, &src)
 	if err != nil {
 		return err
+	}
+	if elsewhere(from, to) {
+		if strings.Contains(source, "/") {
+			return errors.New("Copying a snapshot to another server is not supported yet: copy it to an instance first")
+		}
+		return (&transfer{a: a, f: f, from: from, to: to, source: source, src: &src}).run(body)
 	}
 	if f.project != "" {
 		body.Source.Project = cmp.Or(from.Project(), "default")
@@ -191,11 +194,11 @@ func moveInstance(a *command.App, args []string, f *copyFlags) error {
 			return err
 		}
 	}
-	if from.URL("") != to.URL("") {
-		return errors.New("Moving between servers is not supported yet: export the instance and import it on the other server")
-	}
 	if name == "" {
 		name = source
+	}
+	if elsewhere(from, to) {
+		return (&transfer{a: a, f: f, from: from, to: to, source: source, src: &api.Instance{}, same: true}).move(name)
 	}
 	stays := f.storage == "" && f.target == "" && f.project == "" && len(f.config)+len(f.devices)+len(f.profiles) == 0 && !f.noProfiles
 	switch {
