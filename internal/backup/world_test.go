@@ -155,7 +155,7 @@ func (w *world) write(t testing.TB, name, text string) {
 	at, err := w.pools.Mount(t.Context(), "tank", volume(name))
 	must(t, err)
 	must(t, errors.Join(os.WriteFile(filepath.Join(at.Root, "text"), []byte(text), 0o640),
-		os.WriteFile(filepath.Join(at.Path, "metadata.yaml"), []byte("architecture: x86_64\n"), 0o600)))
+		os.WriteFile(filepath.Join(at.Path, "metadata.yaml"), []byte("architecture: x86_64\ncreation_date: 1700000000\n"), 0o600)))
 }
 
 func (w *world) read(t testing.TB, pool, name, snapshot string) string {
