@@ -87,3 +87,12 @@ func (h serverRoutes) load(ctx context.Context, _ *rest.Call) (api.ServerPut, an
 func (h serverRoutes) save(ctx context.Context, _ *rest.Call, next api.ServerPut) error {
 	return h.svc.Replace(ctx, next.Config)
 }
+
+// Resources is the route of /1.0/resources; read finds out what the host has.
+func Resources(read func() (api.Resources, error)) []rest.Route {
+	return []rest.Route{rest.Get("GET /1.0/resources", auth.Can("server", "can_view_resources"),
+		func(context.Context, *rest.Call) (api.Resources, any, error) {
+			r, err := read()
+			return r, nil, err
+		})}
+}
