@@ -22,6 +22,7 @@ import (
 	"lxd/internal/op"
 	"lxd/internal/rest"
 	"lxd/internal/store"
+	"lxd/internal/trust"
 )
 
 // Options is how a daemon is run.
@@ -56,7 +57,9 @@ type App struct {
 	http   *http.Server
 	// identity and network are how the API is served to the network.
 	identity https.Certificate
-	network  *https.Server
+	// authority vouches for clients; nil is none.
+	authority *trust.Authority
+	network   *https.Server
 	// meters serves the metrics alone.
 	meters *https.Server
 	// debug shows profiles of the daemon.

@@ -8,6 +8,7 @@ import (
 	"lxd/internal/app/https"
 	"lxd/internal/endpoint"
 	"lxd/internal/profile"
+	"lxd/internal/schema"
 	"lxd/internal/server"
 	"lxd/internal/store"
 	"lxd/internal/trust"
@@ -15,6 +16,9 @@ import (
 
 // openIdentity reads, or at the first start makes, what the server proves its identity with.
 func (a *App) openIdentity(context.Context) (err error) {
+	if a.authority, err = trust.LoadAuthority(a.dir.join("server.ca"), a.dir.join("ca.crl")); err != nil {
+		return err
+	}
 	a.identity, err = https.Identity(a.dir.path, hostName())
 	return err
 }
@@ -38,6 +42,10 @@ func (a *App) addresses() []string {
 func (a *App) openTrust() *trust.Service {
 	return trust.New(trust.Deps{
 		Store: a.store, Fingerprint: a.identity.Fingerprint, Addresses: a.addresses,
+		Authority: a.authority, TrustAuthority: func(ctx context.Context) (bool, error) {
+			v, err := a.domain.server.Get(ctx, server.TrustAuthority)
+			return schema.IsTrue(v), err
+		},
 		Expiry: func(ctx context.Context) (string, error) { return a.domain.server.Get(ctx, server.TokenExpiry) },
 	})
 }

@@ -19,6 +19,8 @@ const (
 	TLS Kind = "tls"
 	// OIDC showed a token of the configured issuer.
 	OIDC Kind = "oidc"
+	// PKI showed a certificate that the server's authority vouches for, and which the server does not know itself.
+	PKI Kind = "pki"
 	// Bearer showed a token that this server issued.
 	Bearer Kind = "bearer"
 	// Cluster is another member.

@@ -20,6 +20,8 @@ const (
 	ProxyIgnore = "core.proxy_ignore_hosts"
 	// BackupCompression is how backups are compressed; projects have it too.
 	BackupCompression = "backups.compression_algorithm"
+	// TrustAuthority is whether the authority's word is enough for a client to be trusted.
+	TrustAuthority = "core.trust_ca_certificates"
 	// TokenExpiry is how long a token for adding a client is valid.
 	TokenExpiry = "core.remote_token_expiry"
 )
@@ -69,7 +71,7 @@ var keys = schema.New("server",
 	schema.Key{Name: "core.shutdown_timeout", Type: schema.Between(0, 1<<31-1), Default: "5", Short: "Minutes that a shutdown waits for running operations"},
 	later(schema.Key{Name: "core.storage_buckets_address", Type: schema.String, Local: true, Short: "Address of the object storage server"}),
 	later(schema.Key{Name: "core.syslog_socket", Type: schema.Bool, Default: "false", Local: true, Short: "Whether log messages are taken from a syslog socket"}),
-	later(schema.Key{Name: "core.trust_ca_certificates", Type: schema.Bool, Default: "false", Short: "Whether clients signed by the CA are trusted by themselves"}),
+	schema.Key{Name: TrustAuthority, Type: schema.Bool, Default: "false", Short: "Whether clients signed by the CA are trusted by themselves"},
 	// images
 	schema.Key{Name: "images.auto_update_cached", Type: schema.Bool, Default: "true", Short: "Whether cached images are kept up to date"},
 	schema.Key{Name: "images.auto_update_interval", Type: schema.Between(0, 1<<20), Default: "6", Short: "Hours between checks for newer images; 0 never checks"},

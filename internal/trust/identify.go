@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"context"
 	"crypto/x509"
 	"net/http"
 	"net/url"
@@ -38,10 +39,15 @@ func (s *Service) Identify(r *http.Request) (auth.Identity, error) {
 	if err != nil || id.Trusted() || peer == nil || current(peer, time.Now()) != nil {
 		return id, err
 	}
+	if s.d.Authority != nil && !s.d.Authority.vouches(peer) {
+		return id, nil // known or not
+	}
+	known := true
 	err = s.d.Store.View(r.Context(), func(tx store.Tx) error {
 		rec, err := Collection.Get(tx, Fingerprint(peer))
 		switch {
 		case errs.Is(err, errs.NotFound):
+			known = false
 			return nil
 		case err != nil:
 			return err
@@ -57,7 +63,20 @@ func (s *Service) Identify(r *http.Request) (auth.Identity, error) {
 		}
 		return err
 	})
-	return id, err
+	if err != nil || known || s.d.Authority == nil {
+		return id, err
+	}
+	return s.vouched(r.Context(), id, peer)
+}
+
+// vouched is who the owner of a certificate is that the server does not know, and its authority does.
+func (s *Service) vouched(ctx context.Context, id auth.Identity, peer *x509.Certificate) (auth.Identity, error) {
+	trusted, err := s.d.TrustAuthority(ctx)
+	if err != nil || !trusted {
+		return id, err
+	}
+	id.Kind, id.Name, id.Admin = auth.PKI, Fingerprint(peer), true
+	return id, nil
 }
 
 // rights are what a restricted certificate may do: everything with what its projects own, viewing what they see of the default

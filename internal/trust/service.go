@@ -21,6 +21,9 @@ type Deps struct {
 	Fingerprint string
 	// Expiry is how long a token is valid, in the form of schema.ExpiresAt.
 	Expiry func(ctx context.Context) (string, error)
+	// Authority must have signed the certificates of all clients; nil is none. TrustAuthority tells whether that alone is enough.
+	Authority      *Authority
+	TrustAuthority func(ctx context.Context) (bool, error)
 	// Addresses lists where the server can be reached; none means that it cannot.
 	Addresses func() []string
 }
