@@ -67,13 +67,16 @@ func (s *Service) invite(ctx context.Context, o Order) (op.Spec, error) {
 		i := importing{s: s, project: o.Project, r: Record{Project: owner}, u: &Upload{Wish: p.wish}}
 		return i.admit(tx)
 	})
+	if err != nil {
+		return op.Spec{}, err
+	}
+	s.pushes.add(word, p) // good at once, before the operation has come as far as to run
 	return op.Spec{
 		Kind: "image-push", Class: op.TokenClass, Description: api.OperationDownloadingImage.String(), Project: o.Project,
 		Resources: map[string][]string{string(api.EntityTypeProject): {project.URL("", "projects", o.Project)}},
 		Metadata: map[string]any{"secret": word, "fingerprint": p.wish.Fingerprint, "aliases": o.Post.Aliases, "expires_at": o.Post.ExpiresAt,
 			"properties": o.Post.Properties, "public": o.Post.Public},
 		Run: func(ctx context.Context, _ *op.Task) error {
-			s.pushes.add(word, p)
 			defer s.pushes.take(word, "")
 			select {
 			case <-p.done:
@@ -82,7 +85,7 @@ func (s *Service) invite(ctx context.Context, o Order) (op.Spec, error) {
 				return context.Cause(ctx)
 			}
 		},
-	}, err
+	}, nil
 }
 
 func (p *pushes) add(word string, one *push) {

@@ -36,12 +36,13 @@ func (s *Service) Secret(ctx context.Context, proj, prefix string) (op.Spec, err
 	if err != nil {
 		return op.Spec{}, err
 	}
+	// It is good at once: a client may use it before the operation has come as far as to run. One that never runs is told to nobody.
+	x := s.secrets.add(word, r)
 	return op.Spec{
 		Kind: "image-secret", Class: op.TokenClass, Description: api.OperationImageDownloadToken.String(), Project: proj,
 		Resources: map[string][]string{string(api.EntityTypeImage): {r.URL()}},
 		Metadata:  map[string]any{"secret": word},
 		Run: func(ctx context.Context, _ *op.Task) error {
-			x := s.secrets.add(word, r)
 			defer s.secrets.remove(word)
 			select {
 			case <-x.used:
