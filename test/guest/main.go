@@ -114,6 +114,7 @@ func flood(count string) error {
 		if err != nil {
 			return err
 		}
+		_ = c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)) // a socket always takes one
 		if i%3 == 1 {
 			_, _ = io.WriteString(c, "GET /1.0 HTTP/1.1\r\nX: ") // it may be closed
 		}
@@ -124,7 +125,7 @@ func flood(count string) error {
 	}
 	closed := 0
 	for _, c := range open {
-		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond)) // a socket always takes one
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			closed++
 		}
