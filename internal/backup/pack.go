@@ -124,11 +124,11 @@ func (p *packing) index(ctx context.Context) error {
 	v := index.Volume{StorageVolume: vol, Snapshots: []api.StorageVolumeSnapshot{}}
 	i := index.Index{Name: p.o.Instance.Name, Backend: pool.Driver, Pool: p.o.Pool, Type: p.o.Instance.Type}
 	in := p.o.Instance
-	in.Config = unshifted(in.Config)
+	in.Config = p.portable(in.Config)
 	var kept []api.InstanceSnapshot
 	for _, snap := range p.o.Snapshots {
 		i.Snapshots = append(i.Snapshots, snap.Name)
-		snap.Config = unshifted(snap.Config)
+		snap.Config = p.portable(snap.Config)
 		kept = append(kept, snap)
 		expires := snap.ExpiresAt
 		v.Snapshots = append(v.Snapshots, api.StorageVolumeSnapshot{Name: snap.Name, ContentType: vol.ContentType, CreatedAt: snap.CreatedAt,
@@ -148,13 +148,19 @@ func (p *packing) index(ctx context.Context) error {
 // lastMap is the key that says by which map the owners of the files are shifted.
 const lastMap = "volatile.last_state.idmap"
 
-// unshifted says that the owners in the backup are those inside, however they are on disk.
-func unshifted(config map[string]string) map[string]string {
+// generation is a key that servers which read the older format alone refuse; it is made anew without it.
+const generation = "volatile.uuid.generation"
+
+// portable is a configuration that says that the owners in the backup are those inside, however they are on disk.
+func (p *packing) portable(config map[string]string) map[string]string {
 	config = maps.Clone(config)
 	if config == nil {
 		config = map[string]string{}
 	}
 	config[lastMap] = "[]"
+	if p.w.Version == index.Old {
+		delete(config, generation)
+	}
 	return config
 }
 

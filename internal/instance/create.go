@@ -254,6 +254,9 @@ func (c *creation) identify() {
 		defer func() { c.fingerprint = "" }() // it is copied, not unpacked
 	}
 	c.r.setVolatile(map[string]string{"volatile.base_image": c.fingerprint, "volatile.idmap.base": "0", "volatile.last_state.idmap": noMap})
+	if c.arrival != nil && c.r.Config["volatile.uuid.generation"] == "" { // older servers do not know it
+		c.r.setVolatile(map[string]string{"volatile.uuid.generation": c.r.Config["volatile.uuid"]})
+	}
 	if c.arrival == nil || c.r.Config["volatile.uuid"] == "" {
 		uuid := op.NewUUID()
 		c.r.setVolatile(map[string]string{"volatile.uuid": uuid, "volatile.uuid.generation": uuid, "volatile.cloud-init.instance-id": op.NewUUID()})

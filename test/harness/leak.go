@@ -44,7 +44,7 @@ func (d *Daemon) Traces(t testing.TB) Traces {
 			all = append(all, "loop device of "+strings.TrimSpace(string(b)))
 		}
 	}
-	for _, dir := range []string{"storage-pools/*/containers", "storage-pools/*/images", "storage-pools/*/custom", "storage-pools/*/*/*/snapshots", "storage-pools/*/.tmp", "disks", "images", "run", "tmp", "networks"} {
+	for _, dir := range []string{"storage-pools/*/containers", "storage-pools/*/images", "storage-pools/*/custom", "storage-pools/*/*/*/snapshots", "storage-pools/*/.tmp", "disks", "images", "backups", "run", "tmp", "networks"} {
 		found, _ := filepath.Glob(filepath.Join(d.Dir, dir, "*"))
 		for _, f := range found {
 			all = append(all, "file "+strings.TrimPrefix(f, d.Dir))

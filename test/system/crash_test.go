@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -74,6 +75,18 @@ var crashes = []struct {
 	{"instance-snapshot-rename", kept, func(d *harness.Daemon) { _, _ = d.TryLXC("rename", "x/s0", "x/s1") }},
 	{"instance-restore", func(d *harness.Daemon) { kept(d); d.LXC("start", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("restore", "x", "s0") }},
 	{"instance-rename", kept, func(d *harness.Daemon) { _, _ = d.TryLXC("rename", "x", "y") }},
+	{"instance-backup", kept, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("query", "--wait", "-X", "POST", "-d", `{"name":"b"}`, "/1.0/instances/x/backups")
+	}},
+	{"instance-export", func(d *harness.Daemon) { d.LXC("launch", "busybox", "x") }, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("export", "x", filepath.Join(d.Dir, "tmp", "x.tar"))
+		_ = os.Remove(filepath.Join(d.Dir, "tmp", "x.tar"))
+	}},
+	{"instance-import", func(d *harness.Daemon) {
+		kept(d)
+		d.LXC("export", "x", filepath.Join(d.Dir, "x.tar"))
+		d.LXC("delete", "x")
+	}, func(d *harness.Daemon) { _, _ = d.TryLXC("import", filepath.Join(d.Dir, "x.tar")) }},
 	{"instance-rebuild", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("rebuild", "busybox", "x") }},
 
 	{"volume-create", twoPools, attempt("copy", "va/v", "vb/w")},
