@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"lxd/api"
-	"lxd/internal/endpoint"
+	"lxd/internal/endpoint/monitoring"
 	"lxd/internal/instance"
 	"lxd/internal/metric"
 	"lxd/internal/project"
@@ -38,7 +38,7 @@ func (a *App) metrics() []rest.Route {
 			return n, err
 		},
 	})
-	return endpoint.Metrics(svc, endpoint.MetricsRules{Project: d.projects.Check, Open: func(ctx context.Context) (bool, error) {
+	return monitoring.Routes(svc, monitoring.Rules{Project: d.projects.Check, Open: func(ctx context.Context) (bool, error) {
 		v, err := d.server.Get(ctx, server.MetricsAuthentication)
 		return err == nil && !schema.IsTrue(v), err
 	}})

@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"lxd/internal/app/https"
-	"lxd/internal/endpoint"
+	"lxd/internal/endpoint/monitoring"
 	"lxd/internal/profile"
 	"lxd/internal/schema"
 	"lxd/internal/server"
@@ -54,7 +54,7 @@ func (a *App) openTrust() *trust.Service {
 func (a *App) openNetwork(handler http.Handler) {
 	a.network = https.New(handler, a.identity, server.DefaultPort)
 	metrics := http.NewServeMux()
-	metrics.Handle(endpoint.MetricsPath, handler)
+	metrics.Handle(monitoring.Path, handler)
 	a.meters = https.New(metrics, a.identity, server.DefaultMetricsPort)
 	a.debug = https.Plain(profiling(), server.DefaultDebugPort)
 	a.domain.server.Listen = map[string]func(string) error{server.HTTPSAddress: a.network.Move, server.MetricsAddress: a.meters.Move,

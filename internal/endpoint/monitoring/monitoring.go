@@ -1,4 +1,5 @@
-package endpoint
+// Package monitoring is the route that monitoring systems ask.
+package monitoring
 
 import (
 	"bytes"
@@ -13,27 +14,27 @@ import (
 	"lxd/internal/rest"
 )
 
-// MetricsPath is where the metrics are.
-const MetricsPath = "/1.0/metrics"
+// Path is where the metrics are.
+const Path = "/1.0/metrics"
 
-// MetricsRules is what the route of metrics asks of others.
-type MetricsRules struct {
+// Rules is what the route of metrics asks of others.
+type Rules struct {
 	// Open tells whether strangers may see the metrics (core.metrics_authentication is off).
 	Open func(ctx context.Context) (bool, error)
 	// Project fails with NotFound if there is no such project.
 	Project func(ctx context.Context, name string) error
 }
 
-// Metrics is the route of /1.0/metrics. It is declared public because a server may be configured to show metrics to everyone, and because
+// Routes is the route of /1.0/metrics. It is declared public because a server may be configured to show metrics to everyone, and because
 // those who hold a certificate for metrics are strangers otherwise; the handler asks for the entitlement of all others.
-func Metrics(svc *metric.Service, rules MetricsRules) []rest.Route {
+func Routes(svc *metric.Service, rules Rules) []rest.Route {
 	h := metrics{svc, rules}
-	return []rest.Route{rest.Raw("GET "+MetricsPath, auth.Public, h.get).Global()}
+	return []rest.Route{rest.Raw("GET "+Path, auth.Public, h.get).Global()}
 }
 
 type metrics struct {
 	svc   *metric.Service
-	rules MetricsRules
+	rules Rules
 }
 
 func (h metrics) get(w http.ResponseWriter, c *rest.Call) error {
