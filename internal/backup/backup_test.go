@@ -141,7 +141,7 @@ func TestBackupsAreKept(t *testing.T) {
 	for _, post := range []api.InstanceBackupsPost{{}, {Name: "b1", InstanceOnly: true, CompressionAlgorithm: "none"}, {ExpiresAt: w.now.Add(time.Hour)}} {
 		s, err := w.Create(t.Context(), "default", "c1", post)
 		o := w.must(t, s, err)
-		if u := o.Resources()["backups"]; len(u) != 1 || !strings.HasPrefix(u[0], "/1.0/instances/c1/backups/b") {
+		if u := o.Resources()["backups"]; len(u) != 1 || !strings.HasPrefix(u[0], "/1.0/backups/b") {
 			t.Errorf("resources %v", o.Resources())
 		}
 	}

@@ -102,7 +102,7 @@ func (s *Service) Create(ctx context.Context, proj, name string, post api.Instan
 	}
 	o := spec(createKind, api.OperationBackingUpInstance, m.r)
 	o.Locks = append(o.Locks, instance.Lock(proj, name))
-	o.Resources["backups"] = []string{m.r.url()} // as clients before 6 look for it
+	o.Resources["backups"] = []string{project.URL("", "backups", m.r.Name)} // where clients before 6 look for the name
 	o.Metadata = map[string]any{"entity_url": project.URL(proj, "instances", name, "backups", m.r.Name)}
 	o.Run = m.run
 	return o, nil

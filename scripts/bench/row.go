@@ -40,6 +40,8 @@ var rows = []row{
 	{name: "restore of a stopped Debian instance on btrfs", unit: "ms", ratio: 0.4, prepare: onBtrfs(kept), measure: timed("restore", "m", "s"), finish: drop},
 	{name: "copy of a stopped Debian instance on btrfs", unit: "ms", ratio: 0.4, prepare: onBtrfs(kept), measure: copyRow, finish: drop},
 	{name: "launch of the Debian image on btrfs, from the second time on", unit: "ms", ratio: 0.4, prepare: onBtrfs(warm), measure: launchRow("debian", "-s", "fast")},
+	{name: "export of a stopped Debian instance", unit: "ms", ratio: 0.6, rounds: 3, prepare: still, measure: backupRow, finish: drop},
+	{name: "import of the backup of a Debian instance", unit: "ms", ratio: 0.6, rounds: 3, prepare: backedUp, measure: restoreRow, finish: drop},
 	{name: "publish of a stopped Debian instance", unit: "ms", ratio: 0.6, rounds: 3, prepare: still, measure: publishRow, finish: drop},
 	{name: "export of the Debian image", unit: "ms", ratio: 0.6, rounds: 5, measure: exportRow},
 	{name: "import of a Debian image, one file", unit: "ms", ratio: 0.5, rounds: 5, measure: importRow(false)},
