@@ -23,7 +23,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("use: streams DIR NAME=VALUE... META [ROOT] [-- NAME=VALUE... META [ROOT]]...")
+		return errors.New("use: streams DIR NAME=VALUE... META [ROOT] [-- NAME=VALUE... META [ROOT]]... (see the package comment)")
 	}
 	images, err := tree.Parse(args[1:])
 	if err != nil {

@@ -178,8 +178,7 @@ func TestFileAndMap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := mount.OpenFile(g.hold(t, at("from")), false)
-	if err == nil {
+	if _, err := mount.OpenFile(g.hold(t, at("from")), false); err == nil {
 		t.Fatal("a file of another namespace is cloned")
 	}
 	f, err := os.Open(at("from"))
@@ -187,7 +186,8 @@ func TestFileAndMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if tree, err = mount.OpenFile(f, false); err != nil {
+	tree, err := mount.OpenFile(f, false)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(tree.Private(), tree.MapAll(user)); err != nil {

@@ -54,7 +54,7 @@ func place(v string) error {
 		return err
 	}
 	if strings.Contains("/"+v+"/", "/../") {
-		return errors.New("must not lead upwards with ..")
+		return errors.New("must not have \"..\" in it")
 	}
 	if v != "/" && path.Clean("/"+v) == "/" {
 		return errors.New("must be a path below the root, or / for the root disk")
