@@ -47,15 +47,20 @@ static void *liblxc(void)
 int cmd_version(int argc, char **argv)
 {
 	const char *(*version)(void);
+	bool (*has)(const char *extension);
 	void *lib = liblxc();
 
-	(void)argc, (void)argv;
 	if (!lib)
 		return 1;
 	*(void **)&version = dlsym(lib, "lxc_get_version");
+	*(void **)&has = dlsym(lib, "lxc_has_api_extension");
 	if (!version)
 		return fail(0, "this liblxc does not tell its version");
-	return puts(version()) < 0;
+	puts(version());
+	for (int i = 0; has && i < argc; i++)
+		if (has(argv[i]))
+			puts(argv[i]);
+	return fflush(stdout) != 0;
 }
 
 static struct lxc_container *container(const char *name, const char *path)

@@ -6,7 +6,7 @@
  *   lxd-lxc exec [LABEL]                 runs a program in a container (request on descriptor 5, see exec.c)
  *   lxd-lxc console NAME LXCPATH         sends the console's descriptors over the socket that is descriptor 3
  *   lxd-lxc seccomp RULES OUT            compiles rules about system calls to the kernel's filter program
- *   lxd-lxc version                      prints the version of liblxc
+ *   lxd-lxc version [EXTENSION ...]      prints the version of liblxc, and those of the extensions that it has
  */
 #include "helper.h"
 
@@ -109,7 +109,7 @@ static const struct command {
 	{"start", cmd_start, 3, 4, "NAME LXCPATH CONFIG [native]"},
 	{"console", cmd_console, 2, 2, "NAME LXCPATH"},
 	{"seccomp", cmd_seccomp, 2, 2, "RULES OUT"},
-	{"version", cmd_version, 0, 0, ""},
+	{"version", cmd_version, 0, 64, "[EXTENSION ...]"},
 	{0},
 };
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strconv"
 
 	"lxd/api"
 	"lxd/internal/driver/all"
@@ -43,6 +44,10 @@ func (a *App) facts() server.Facts {
 		Driver: d.backends.Machine.Name(), InstanceTypes: []string{string(api.InstanceTypeContainer)}, Firewall: d.backends.Firewall}
 	if info, err := d.backends.Machine.Probe(context.Background()); err == nil {
 		f.DriverVersion = info.Version
+		f.LXCFeatures = map[string]string{}
+		for name, has := range info.Features {
+			f.LXCFeatures[name] = strconv.FormatBool(has)
+		}
 	}
 	f.StorageDrivers, f.StorageInUse = d.pools.Supported(), d.pools.InUse
 	return f

@@ -27,7 +27,8 @@ type Facts struct {
 	Firewall              string
 	// Certificate is the server's own, in PEM.
 	Certificate, CertificateFingerprint string
-	KernelFeatures, LXCFeatures         map[string]string
+	// LXCFeatures tells which abilities what runs containers has.
+	LXCFeatures map[string]string
 	// StorageDrivers are those that pools can have.
 	StorageDrivers []api.ServerStorageDriverInfo
 	// StorageInUse names the drivers of the pools that exist and their versions. Nil is none.
@@ -42,7 +43,7 @@ func (f Facts) Environment(ctx context.Context, project string) (api.ServerEnvir
 		Addresses: []string{}, Architectures: Architectures(), BackupMetadataVersionRange: []int64{1, 2},
 		Certificate: f.Certificate, CertificateFingerprint: f.CertificateFingerprint,
 		Driver: f.Driver, DriverVersion: f.DriverVersion, InstanceTypes: list(f.InstanceTypes), Firewall: f.Firewall,
-		KernelFeatures: table(f.KernelFeatures), LXCFeatures: table(f.LXCFeatures),
+		KernelFeatures: kernelFeatures(), LXCFeatures: table(f.LXCFeatures),
 		Project: project, Server: "lxd", ServerClustered: f.Clustered, ServerEventMode: "full-mesh", ServerName: f.Name,
 		ServerPid: int64(os.Getpid()), ServerVersion: Version, StorageSupportedDrivers: f.StorageDrivers,
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,15 +76,26 @@ func (d *Driver) Name() string { return "lxc" }
 
 // Probe says what containers can do here.
 func (d *Driver) Probe(ctx context.Context) (machine.Info, error) {
-	version, err := run.Output(ctx, run.Call{Path: d.program(), Args: []string{"version"}})
+	out, err := run.Output(ctx, run.Call{Path: d.program(), Args: append([]string{"version"}, extensions...)})
 	if err != nil {
 		return machine.Info{}, errs.Newf(errs.Unavailable, "ask liblxc for its version: %w", err)
 	}
-	features := map[string]bool{"lxcfs": d.lxcfsDir() != "", "cgroup2": d.tree.Version("memory") == 2}
-	for _, c := range []string{"memory", "cpu", "cpuset", "pids", "freezer", "devices", "blkio"} {
-		features["cgroup_"+c] = d.tree.Version(c) > 0
+	lines := strings.Fields(string(out))
+	info := machine.Info{Features: map[string]bool{}}
+	for _, name := range extensions {
+		info.Features[name] = slices.Contains(lines, name)
 	}
-	return machine.Info{Version: strings.TrimSpace(string(version)), Features: features}, nil
+	if len(lines) > 0 {
+		info.Version = lines[0]
+	}
+	return info, nil
+}
+
+// extensions are the abilities of liblxc that servers tell their clients of (wire names).
+var extensions = []string{
+	"cgroup2", "core_scheduling", "devpts_fd", "idmapped_mounts_v2", "mount_injection_file", "network_gateway_device_route", "network_ipvlan",
+	"network_l2proxy", "network_phys_macvlan_mtu", "network_veth_router", "pidfd", "seccomp_allow_deny_syntax", "seccomp_notify",
+	"seccomp_proxy_send_notify_fd",
 }
 
 // Start runs p.
