@@ -15,6 +15,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/instance"
 	"lxd/internal/op"
+	"lxd/internal/project"
 	"lxd/internal/store"
 )
 
@@ -191,6 +192,19 @@ func TestBackupsAreKept(t *testing.T) {
 }
 
 func TestBackupsGoWithTheirInstance(t *testing.T) {
+	for name, gone := range map[string]func(*world) (op.Spec, error){
+		"deleted": func(w *world) (op.Spec, error) { return w.instances.Delete(t.Context(), "default", "c2", false) },
+		"moved to another project": func(w *world) (op.Spec, error) {
+			must(t, w.st.Update(t.Context(), func(tx store.Tx) error { return project.Collection.Insert(tx, project.Record{Name: "p"}) }))
+			return w.instances.Rename(t.Context(), "default", "c2", api.InstancePost{Project: "p"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) { goesAlong(t, gone) })
+	}
+}
+
+// goesAlong checks that a backup is renamed with its instance, and removed when that is gone.
+func goesAlong(t *testing.T, gone func(*world) (op.Spec, error)) {
 	w := newWorld(t)
 	w.make(t, "c1", "now")
 	s, err := w.Create(t.Context(), "default", "c1", api.InstanceBackupsPost{Name: "b"})
@@ -200,7 +214,7 @@ func TestBackupsGoWithTheirInstance(t *testing.T) {
 	f, err := w.Open(t.Context(), "default", "c2", "b")
 	must(t, err)
 	must(t, f.Close())
-	s, err = w.instances.Delete(t.Context(), "default", "c2", false)
+	s, err = gone(w)
 	w.must(t, s, err)
 	for range 100 {
 		if files, _ := os.ReadDir(w.dir); len(files) == 0 {

@@ -192,11 +192,9 @@ func (s *Service) carry(ctx context.Context, open func() (image.Tree, error), to
 // insertSnapshots writes the records of the snapshots that came along.
 func (c *creation) insertSnapshots(tx store.Tx) error {
 	for _, snap := range c.kept {
-		was, r := &snap.Instance, c.r
-		was.Project, was.Name, was.Location, was.ProfileProject, was.NetworkProject = r.Project, r.Name, r.Location, r.ProfileProject, r.NetworkProject
-		was.Devices = rooted(was.Devices, was.Pool, r)
-		was.Pool, was.Privileged, was.Config = r.Pool, r.Privileged, withoutOwn(was.Config)
-		was.Making = false
+		was := &snap.Instance
+		was.moveTo(c.r)
+		was.Privileged, was.Config, was.Making = c.r.Privileged, withoutOwn(was.Config), false
 		if err := Snapshots.Insert(tx, snap); err != nil {
 			return err
 		}

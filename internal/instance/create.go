@@ -145,15 +145,9 @@ func (c *creation) take(img api.Image) {
 }
 
 // admit checks the request against what is there, and fills in what it left open.
-func (c *creation) admit(tx store.Tx) (err error) {
+func (c *creation) admit(tx store.Tx) error {
 	r := &c.r
-	if r.ProfileProject, err = project.Owner(tx, r.Project, project.Profiles); err != nil {
-		return err
-	}
-	if r.NetworkProject, err = project.Owner(tx, r.Project, project.Networks); err != nil {
-		return err
-	}
-	if r.VolumeProject, err = project.Owner(tx, r.Project, project.Volumes); err != nil {
+	if err := r.settleOwners(tx); err != nil {
 		return err
 	}
 	for r.Name == "" {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 
 	"lxd/internal/device"
 	"lxd/internal/errs"
@@ -209,8 +208,13 @@ func (s *Service) startAll(ctx context.Context, key string, devices []named, m m
 }
 
 // startAgain starts what the devices of a machine do that went on running while the daemon did not. One that cannot go on is no reason
-// to give up the machine.
-func (s *Service) startAgain(ctx context.Context, v view, m machine.Machine) {
+// to give up the machine. It tells whether the machine has not ended meanwhile: whoever deals with its end waits until all has begun.
+func (s *Service) startAgain(ctx context.Context, r *running, v view) bool {
+	r.plugging.Lock()
+	defer r.plugging.Unlock()
+	if r.over() {
+		return false
+	}
 	as := v.attached()
 	for _, name := range slices.Sorted(maps.Keys(as.devices)) {
 		if name == v.Run.Plugging {
@@ -218,12 +222,13 @@ func (s *Service) startAgain(ctx context.Context, v view, m machine.Machine) {
 		}
 		d, err := s.buildOne(ctx, as, name, device.Env{Running: true})
 		if err == nil {
-			err = s.startAll(ctx, v.key(), []named{{name, d}}, m)
+			err = s.startAll(ctx, v.key(), []named{{name, d}}, r.m)
 		}
 		if err != nil {
 			slog.Warn("A device of a running instance does not work any more: remove it and add it again", "instance", v.key(), "device", name, "err", err)
 		}
 	}
+	return true
 }
 
 // plugging changes the devices of one running machine.
@@ -241,11 +246,14 @@ type plugging struct {
 // replug makes the devices of a running machine those that its configuration asks for now; one that does not run needs nothing.
 func (s *Service) replug(ctx context.Context, key string) error {
 	r := s.live.get(key)
-	if r == nil || r.over() {
+	if r == nil {
 		return nil
 	}
 	r.plugging.Lock()
 	defer r.plugging.Unlock()
+	if r.over() {
+		return nil
+	}
 	v, err := s.viewByKey(ctx, key)
 	if err != nil || v.Run == nil {
 		return err
@@ -560,37 +568,6 @@ func changedDevices(have Run, want Devices) (names []string) {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// late is the nodes that devices have added to running machines since they were attached. They are added anew by a restarted daemon, so
-// that nothing of this is written down.
-type late struct {
-	mu  sync.Mutex
-	all map[string][]device.Node
-}
-
-func (l *late) set(key, name string, n device.Node, there bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.all == nil {
-		l.all = map[string][]device.Node{}
-	}
-	at := key + "/" + name
-	l.all[at] = slices.DeleteFunc(l.all[at], func(o device.Node) bool { return o.Path == n.Path })
-	if there {
-		l.all[at] = append(l.all[at], n)
-	}
-	if len(l.all[at]) == 0 {
-		delete(l.all, at)
-	}
-}
-
-// take returns the nodes of a device and forgets them.
-func (l *late) take(key, name string) []device.Node {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer delete(l.all, key+"/"+name)
-	return l.all[key+"/"+name]
 }
 
 // merged is a copy of base with over laid over it.

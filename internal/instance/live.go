@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
+	"lxd/internal/device"
 	"lxd/internal/machine"
 	"lxd/internal/store"
 )
@@ -196,4 +199,42 @@ func (s *Service) unhold(ctx context.Context, r *running) error {
 		}
 	}
 	return s.setHeld(ctx, r.key, false)
+}
+
+// late is the nodes that devices have added to running machines since they were attached. They are added anew by a restarted daemon, so
+// that nothing of this is written down.
+type late struct {
+	mu  sync.Mutex
+	all map[string][]device.Node
+}
+
+func (l *late) set(key, name string, n device.Node, there bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = map[string][]device.Node{}
+	}
+	at := key + "/" + name
+	l.all[at] = slices.DeleteFunc(l.all[at], func(o device.Node) bool { return o.Path == n.Path })
+	if there {
+		l.all[at] = append(l.all[at], n)
+	}
+	if len(l.all[at]) == 0 {
+		delete(l.all, at)
+	}
+}
+
+// take returns the nodes of a device and forgets them.
+func (l *late) take(key, name string) []device.Node {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer delete(l.all, key+"/"+name)
+	return l.all[key+"/"+name]
+}
+
+// drop forgets the nodes of all devices of a machine that has ended.
+func (l *late) drop(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.all, func(at string, _ []device.Node) bool { return strings.HasPrefix(at, key+"/") })
 }

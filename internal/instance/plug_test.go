@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -199,4 +200,35 @@ func TestTwoDevicesInOnePlace(t *testing.T) {
 		p.Devices["y"] = map[string]string{"type": "disk", "source": filepath.Dir(os.TempDir()), "path": "a/"}
 	})
 	is(t, "the same path", err, errs.Internal, `"x" and "y"`)
+}
+
+// A machine that ends while it is given a device leaves nothing of the device behind.
+func TestEndWhilePlugging(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	stopped := func() bool { return len(w.attached(t)) == 0 }
+	ended := false
+	w.host.mu.Lock()
+	w.host.stall = func(name string) {
+		if name != "serve" || ended {
+			return
+		}
+		ended = true
+		w.host.get("default_c1").end(false)
+		for range 30 { // whoever deals with the end has the time to
+			if stopped() {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	w.host.mu.Unlock()
+	_ = w.edit(t, "c1", false, func(p *api.InstancePut) { // whether it fails is a matter of when the end is seen
+		p.Devices["eth1"] = map[string]string{"type": "nic", "network": "br0", "name": "eth1"}
+	})
+	w.calm("serve")
+	w.eventually(t, "the end is dealt with", stopped)
+	if left := w.host.left(); !ended || slices.ContainsFunc(left, func(s string) bool { return !strings.HasPrefix(s, "volume ") }) {
+		t.Error(left)
+	}
 }

@@ -125,6 +125,25 @@ func (r Record) refs() []store.Ref {
 	return refs
 }
 
+// settleOwners finds out whose profiles, networks and custom volumes an instance of that project names.
+func (r *Record) settleOwners(tx store.Tx) (err error) {
+	for feature, owner := range map[project.Feature]*string{
+		project.Profiles: &r.ProfileProject, project.Networks: &r.NetworkProject, project.Volumes: &r.VolumeProject,
+	} {
+		if *owner, err = project.Owner(tx, r.Project, feature); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveTo makes the record of a snapshot one of the instance to.
+func (r *Record) moveTo(to Record) {
+	r.Devices = rooted(r.Devices, r.Pool, to)
+	r.Project, r.Name, r.Location, r.Pool = to.Project, to.Name, to.Location, to.Pool
+	r.ProfileProject, r.NetworkProject, r.VolumeProject = to.ProfileProject, to.NetworkProject, to.VolumeProject
+}
+
 // URL is the instance's address.
 func (r Record) URL() string { return project.URL(r.Project, "instances", r.Name) }
 

@@ -268,10 +268,9 @@ func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 
 // revive does for a machine again what ended with the daemon that started it, and what that had begun to change.
 func (s *Service) revive(ctx context.Context, r *running, v view) {
-	if r.over() {
+	if !s.startAgain(ctx, r, v) {
 		return
 	}
-	s.startAgain(ctx, v, r.m)
 	if err := s.replug(ctx, r.key); err != nil {
 		slog.Warn("Could not give a running instance its devices", "instance", r.key, "err", err)
 	}

@@ -40,6 +40,8 @@ func (s *Service) watch(r *running) {
 func (s *Service) settle(ctx context.Context, r *running) error {
 	r.once.Do(func() {
 		defer close(r.gone)
+		r.plugging.Lock() // what is being attached is written down, or taken back, before all is detached
+		defer r.plugging.Unlock()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 		defer cancel()
 		r.err = s.finish(ctx, r)
@@ -47,6 +49,7 @@ func (s *Service) settle(ctx context.Context, r *running) error {
 			r.err = nil
 		}
 		s.cpus.Release(r.key)
+		s.late.drop(r.key)
 		s.live.remove(r)
 	})
 	<-r.gone

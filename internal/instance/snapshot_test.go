@@ -10,6 +10,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/instance"
+	"lxd/internal/project"
 	"lxd/internal/storage"
 	"lxd/internal/store"
 )
@@ -311,6 +312,57 @@ func TestRenameWithSnapshots(t *testing.T) {
 	}
 	if _, _, err := w.svc.Get(t.Context(), "default", "c1"); !errs.Is(err, errs.NotFound) {
 		t.Error(err)
+	}
+}
+
+// What an instance and its snapshots name is that of the project that they have come to.
+func TestMoveToAnotherProject(t *testing.T) {
+	w := newWorld(t)
+	err := w.st.Update(t.Context(), func(tx store.Tx) error {
+		var all []error
+		for _, p := range []string{"a", "b"} {
+			all = append(all, project.Collection.Insert(tx, project.Record{Name: p, Config: map[string]string{"features.storage.volumes": "true"}}))
+			all = append(all, storage.Volumes.Insert(tx, storage.VolumeRecord{Pool: "tank", Type: storage.CustomVolume, Project: p, Name: "data", ContentType: "filesystem"}))
+		}
+		return errors.Join(all...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := request("c1")
+	post.Devices = instance.Devices{"d": {"type": "disk", "pool": "tank", "source": "data", "path": "/data"}}
+	if err := w.run(w.svc.Create(t.Context(), "a", post)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.run(w.svc.Snapshot(t.Context(), "a", "c1", api.InstanceSnapshotsPost{Name: "s0"})); err != nil {
+		t.Fatal(err)
+	}
+	copied := request("c2")
+	copied.Source = api.InstanceSource{Type: api.SourceTypeCopy, Source: "c1", Project: "a"}
+	if err := w.run(w.svc.Create(t.Context(), "b", copied)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.run(w.svc.Rename(t.Context(), "a", "c1", api.InstancePost{Name: "c1", Project: "b"})); err != nil {
+		t.Fatal(err)
+	}
+	err = w.st.View(t.Context(), func(tx store.Tx) error {
+		for _, name := range []string{"b/c1", "b/c2"} {
+			r, err := instance.Collection.Get(tx, name)
+			snap, e := instance.Snapshots.Get(tx, name+"/s0")
+			if err != nil || e != nil || r.VolumeProject != "b" || snap.Instance.VolumeProject != "b" {
+				t.Errorf("%s: %q %q %v %v", name, r.VolumeProject, snap.Instance.VolumeProject, err, e)
+			}
+		}
+		if users := storage.Users(tx, "tank/custom/a/data"); len(users) > 0 {
+			t.Errorf("the volume of the old project is in use by %v", users)
+		}
+		if users := storage.Users(tx, "tank/custom/b/data"); len(users) != 2 {
+			t.Errorf("users %v", users)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

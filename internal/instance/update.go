@@ -17,7 +17,6 @@ import (
 	"lxd/internal/instance/template"
 	"lxd/internal/op"
 	"lxd/internal/profile"
-	"lxd/internal/project"
 	"lxd/internal/schema"
 	"lxd/internal/storage"
 	"lxd/internal/store"
@@ -254,13 +253,10 @@ func (m *moving) target() moveTarget {
 }
 
 // plan finds out what the instance is to become, and checks it.
-func (m *moving) plan(tx store.Tx) (err error) {
+func (m *moving) plan(tx store.Tx) error {
 	m.to = m.from
 	m.to.Name, m.to.Project = m.post.Name, m.post.Project
-	if m.to.ProfileProject, err = project.Owner(tx, m.to.Project, project.Profiles); err != nil {
-		return err
-	}
-	if m.to.NetworkProject, err = project.Owner(tx, m.to.Project, project.Networks); err != nil {
+	if err := m.to.settleOwners(tx); err != nil {
 		return err
 	}
 	m.kept = nil
@@ -441,10 +437,7 @@ func (m *moving) record(ctx context.Context, t *op.Task) error {
 			return err
 		}
 		for _, snap := range m.kept {
-			was := &snap.Instance
-			was.Devices = rooted(was.Devices, was.Pool, m.to)
-			was.Name, was.Project, was.Pool = m.to.Name, m.to.Project, m.to.Pool
-			was.ProfileProject, was.NetworkProject = m.to.ProfileProject, m.to.NetworkProject
+			snap.Instance.moveTo(m.to)
 			if err := Snapshots.Insert(tx, snap); err != nil {
 				return err
 			}
@@ -460,6 +453,9 @@ func (m *moving) record(ctx context.Context, t *op.Task) error {
 	}
 	m.s.holds.evict(m.from.key())
 	m.s.shown.drop(m.from.key())
+	if m.s.d.Belongings != nil && m.to.Project != m.from.Project {
+		m.s.d.Belongings.Sweep()
+	}
 	if v, err := m.s.viewByKey(ctx, m.to.key()); err == nil {
 		m.s.portsChanged(v.NetworkProject, v.nics())
 	}
