@@ -165,7 +165,7 @@ func (h images) export(w http.ResponseWriter, c *rest.Call) error {
 	fingerprint := c.PathValue("fingerprint")
 	img, _, err := h.svc.Get(c.Context(), c.Project, fingerprint)
 	if err == nil && !sees(c, img) {
-		err = h.svc.Admit(c.Context(), c.Project, img.Fingerprint, c.Param("secret"), c.Method == http.MethodGet)
+		err = h.svc.Admit(c.Context(), c.Project, fingerprint, c.Param("secret"), c.Method == http.MethodGet)
 	}
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func (h images) get(ctx context.Context, c *rest.Call) (api.Image, any, error) {
 	if err != nil || sees(c, img) {
 		return img, etag, err
 	}
-	if err := h.svc.Admit(ctx, c.Project, img.Fingerprint, c.Param("secret"), false); err != nil {
+	if err := h.svc.Admit(ctx, c.Project, c.PathValue("fingerprint"), c.Param("secret"), false); err != nil {
 		return api.Image{}, nil, err
 	}
 	return img, etag, nil

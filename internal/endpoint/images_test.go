@@ -271,6 +271,11 @@ func TestImageStrangers(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, a.HTTP, want)
 		}
 	}
+	for _, path := range []string{"/1.0/images/" + fp[:12], "/1.0/images/" + fp[:12] + "/export"} {
+		if a := w.do(t, "GET", path, ""); a.HTTP != 404 || strings.Contains(a.Error, fp) {
+			t.Errorf("%s: %d %s, which tells of an image that is hidden", path, a.HTTP, a.Error)
+		}
+	}
 	if a := w.do(t, "GET", "/1.0/images", ""); string(a.Metadata) != "[]" {
 		t.Errorf("list: %s", a.Metadata)
 	}

@@ -9,6 +9,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/image/source"
 	"lxd/internal/op"
+	"lxd/internal/project"
 	"lxd/internal/store"
 )
 
@@ -58,13 +59,8 @@ func placeOf(src api.ImagesPostSource, open bool) source.Place {
 
 // duplicate returns the work that gives a project an image of another one of this server. They share its files.
 func (s *Service) duplicate(ctx context.Context, o Order) (op.Spec, error) {
-	src := o.Post.Source
-	from := cmp.Or(src.Project, o.Project)
-	img, err := s.Resolve(ctx, from, cmp.Or(src.Fingerprint, src.Alias))
+	img, err := s.original(ctx, o)
 	if err != nil {
-		return op.Spec{}, err
-	}
-	if err := o.May("image", img.Project, "/1.0/images/"+img.Fingerprint); err != nil && !img.Public {
 		return op.Spec{}, err
 	}
 	d := &importing{s: s, project: o.Project, u: &Upload{Wish: wishOf(o.Post)}}
@@ -93,6 +89,29 @@ func (s *Service) duplicate(ctx context.Context, o Order) (op.Spec, error) {
 			return nil
 		},
 	}, err
+}
+
+// original finds the image that a request wants a copy of. Who may not view it gets the same answer whether there is one or not.
+func (s *Service) original(ctx context.Context, o Order) (img api.Image, err error) {
+	src := o.Post.Source
+	from, name := cmp.Or(src.Project, o.Project), cmp.Or(src.Fingerprint, src.Alias)
+	owner := from
+	missing := s.view(ctx, from, func(tx store.Tx, is string) error {
+		owner = is
+		r, err := resolve(tx, is, name)
+		if err == nil {
+			img = r.API(tx)
+		}
+		return err
+	})
+	may := func(name string) error { return o.May("image", owner, project.URL("", "images", name)) }
+	switch {
+	case missing != nil:
+		return img, cmp.Or(may(name), missing)
+	case img.Public || may(img.Fingerprint) == nil:
+		return img, nil
+	}
+	return api.Image{}, cmp.Or(may(name), may(img.Fingerprint))
 }
 
 // share writes the record of an image whose files are there. They stay while it is written.

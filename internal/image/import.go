@@ -180,8 +180,12 @@ func (i *importing) describe(f facts) {
 // isSet tells whether a time was given: neither the zero time nor the epoch is, which stand for never.
 func isSet(t time.Time) bool { return !t.IsZero() && t.Unix() > 0 }
 
-// keep moves the files to where they stay.
-func (i *importing) keep(context.Context) error {
+// keep moves the files to where they stay. Those of an image that another project has already are left as they are: the same bytes can be
+// cut into two files in another place, which that project must not get.
+func (i *importing) keep(ctx context.Context) error {
+	if there, err := i.shared(ctx); err != nil || there {
+		return err
+	}
 	if i.u.root != "" {
 		if err := os.Rename(i.u.root, i.s.rootFile(i.r.Fingerprint)); err != nil {
 			return err
@@ -191,6 +195,22 @@ func (i *importing) keep(context.Context) error {
 		return errors.Join(err, i.drop(context.Background()))
 	}
 	return syncFolder(i.s.d.Dir)
+}
+
+// shared tells whether a project has the image, and its files are there.
+func (i *importing) shared(ctx context.Context) (there bool, err error) {
+	err = i.s.d.Store.View(ctx, func(tx store.Tx) (err error) {
+		there, err = kept(tx, i.r.Fingerprint)
+		return err
+	})
+	if err != nil || !there {
+		return false, err
+	}
+	_, err = os.Stat(i.s.metaFile(i.r.Fingerprint))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (i *importing) drop(ctx context.Context) error { return i.s.removeFiles(ctx, i.r.Fingerprint) }

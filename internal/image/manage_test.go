@@ -169,6 +169,58 @@ func TestSharedFiles(t *testing.T) {
 	w.clean(t)
 }
 
+// TestFilesOfOthersStay: a project that sends the bytes of another one's image, cut in two where that is not, does not change that image.
+func TestFilesOfOthersStay(t *testing.T) {
+	w := newWorld(t)
+	data := pack(t, []entry{{name: "metadata.yaml", body: goodMetadata}, {name: "rootfs/etc/hostname", body: "c1\n"}})
+	cut := 2 * 512 // after the first entry
+	_, err := w.send(t, bytes.NewReader(data))
+	must(t, err)
+	fp := fingerprintOf(data)
+	if _, err := w.sendSplit(t, data[:cut], data[cut:], "rootfs", "project", "other"); err != nil {
+		t.Fatalf("the halves are no image, so that this test proves nothing: %v", err)
+	}
+	checkExport(t, w, fp, map[string][]byte{fp + ".tar": data})
+	for _, proj := range []string{"default", "other"} {
+		spec, err := w.Delete(t.Context(), proj, fp)
+		_, err = w.run(t, spec, err)
+		must(t, err)
+	}
+	w.clean(t)
+}
+
+// TestCopyOfHidden: who may not view an image cannot tell whether it is there.
+func TestCopyOfHidden(t *testing.T) {
+	w, fp := imported(t)
+	must(t, w.AliasCreate(t.Context(), "default", alias("secret", fp)))
+	try := func(name string, may bool) error {
+		post := api.ImagesPost{Source: &api.ImagesPostSource{Type: "image", Fingerprint: name, Project: "default"}}
+		_, err := w.Create(t.Context(), image.Order{Project: "other", Post: post, May: func(entity, proj, url string) error {
+			if may {
+				return nil
+			}
+			return errs.Newf(errs.Forbidden, "not authorized: %s %s", proj, url)
+		}})
+		return err
+	}
+	for _, name := range []string{fp, fp[:12], "secret", "nothing", strings.Repeat("a", 64)} {
+		want := "not authorized: default /1.0/images/" + name
+		if err := try(name, false); !errs.Is(err, errs.Forbidden) || err.Error() != want {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+	if err := errors.Join(try(fp, true), try("secret", true)); err != nil {
+		t.Error(err)
+	}
+	if err := try("nothing", true); !errs.Is(err, errs.NotFound) {
+		t.Error(err)
+	}
+	must(t, w.Update(t.Context(), "default", fp, api.ImagePut{Public: true}))
+	if err := try(fp, false); err != nil {
+		t.Errorf("a public image: %v", err)
+	}
+}
+
 // TestDeleteWaitsForReaders: the volumes are not dropped while one is being made.
 func TestDeleteWaitsForReaders(t *testing.T) {
 	w := newWorld(t)

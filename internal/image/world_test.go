@@ -141,7 +141,7 @@ func (w *world) send(t testing.TB, body io.Reader, header ...string) (api.Operat
 }
 
 // sendSplit uploads two files.
-func (w *world) sendSplit(t testing.TB, meta, root []byte, rootName string) (api.Operation, error) {
+func (w *world) sendSplit(t testing.TB, meta, root []byte, rootName string, header ...string) (api.Operation, error) {
 	t.Helper()
 	var b bytes.Buffer
 	form := multipart.NewWriter(&b)
@@ -155,7 +155,7 @@ func (w *world) sendSplit(t testing.TB, meta, root []byte, rootName string) (api
 		must(t, err)
 	}
 	must(t, form.Close())
-	return w.send(t, &b, "Content-Type", form.FormDataContentType())
+	return w.send(t, &b, append(header, "Content-Type", form.FormDataContentType())...)
 }
 
 // clean fails if anything of an image is left: records, files, journals.
