@@ -106,6 +106,19 @@ var depths = map[string]int{
 	"identity": 5, "group": 4, "identity_provider_group": 4,
 }
 
+// segments is how many path segments name the entity that the route's entitlement is about.
+func (c *Call) segments() int {
+	if n := depths[c.route.Access.Entity()]; n != 0 {
+		return n
+	}
+	return 3
+}
+
+// within tells whether the path leads to something below one such entity.
+func (c *Call) within() bool {
+	return strings.Count(c.URL.EscapedPath(), "/") > c.segments()
+}
+
 // object is what the route's entitlement is about.
 func (c *Call) object() auth.Object {
 	entity := c.route.Access.Entity()
@@ -116,12 +129,8 @@ func (c *Call) object() auth.Object {
 	case entity == "project" && !strings.Contains(c.route.Pattern, " /1.0/projects/{"):
 		o.URL, o.Project = "/1.0/projects/"+url.PathEscape(c.Project), ""
 	default:
-		n := depths[entity]
-		if n == 0 {
-			n = 3
-		}
-		if parts := strings.Split(c.URL.EscapedPath(), "/"); len(parts) > n+1 {
-			o.URL = strings.Join(parts[:n+1], "/")
+		if parts := strings.Split(c.URL.EscapedPath(), "/"); c.within() {
+			o.URL = strings.Join(parts[:c.segments()+1], "/")
 		}
 	}
 	return o

@@ -51,6 +51,7 @@ func (s *shelf) routes() []rest.Route {
 	routes := []rest.Route{
 		rest.List("GET /1.0/boxes", auth.Can("instance", "can_view"), s.list).Strict(),
 		rest.List("GET /1.0/crates", auth.Authenticated, s.list).NullEmpty(),
+		rest.List("GET /1.0/boxes/{name}/lids", auth.Can("instance", "can_view"), s.list),
 		rest.Create("POST /1.0/boxes", edit, func(_ context.Context, c *rest.Call, in box) (string, error) {
 			return "/1.0/boxes/" + in.Name, nil
 		}),
@@ -297,6 +298,9 @@ func TestRights(t *testing.T) {
 		"list of its project":      {auth.Identity{Kind: auth.TLS, Rights: granted{"instance default /1.0/boxes/b can_view": true, "project  /1.0/projects/default can_view": true}}, "/1.0/boxes", nil, 200, `["/1.0/boxes/b"]`},
 		"list of all projects":     {auth.Identity{Kind: auth.TLS, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes?all-projects=true", nil, 200, `["/1.0/boxes/b"]`},
 		"list shows what it may":   {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes", nil, 200, `["/1.0/boxes/b"]`},
+		"list below another's":     {auth.Identity{Kind: auth.TLS, Rights: granted{}}, "/1.0/boxes/b/lids?all-projects=true", nil, 403, "can_view on /1.0/boxes/b is needed"},
+		"list below a hidden one":  {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes/b/lids", nil, 404, "/1.0/boxes/b not found"},
+		"list below its own":       {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes/b/lids", nil, 200, "[\"/1.0/boxes/b\"]"},
 		"hidden behind the server": {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes/a/call", nil, 404, "/1.0 not found"},
 		"by the server":            {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"server  /1.0 can_edit": true}}, "/1.0/boxes/a/call", nil, 200, "name=a"},
 		"entitlements of its own":  {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes?recursion=1&with-access-entitlements=can_view", nil, 200, "[]"},

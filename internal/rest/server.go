@@ -174,7 +174,8 @@ func (s *Server) admit(c *Call) error {
 		return errs.Newf(errs.Forbidden, "not authorized: the server does not trust this client")
 	}
 	err := a.Enter(c.Caller)
-	if c.route.Kind != ListKind {
+	// Even an empty list of what belongs to one object would tell that the object is there.
+	if c.route.Kind != ListKind || auth.InProject(a.Entity()) && c.within() {
 		err = a.Check(c.Caller, c.object())
 	}
 	if err != nil || c.route.global || s.Project == nil || c.AllProjects {
