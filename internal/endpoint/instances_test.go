@@ -45,6 +45,13 @@ func (i noImages) Fetch(ctx context.Context, _ *op.Task, proj string, src api.Im
 func (noImages) Used(store.Tx, string, string, time.Time) error { return nil }
 
 // newInstanceWorld serves projects, profiles and instances, on fakes, with a pool "tank" in the default profile.
+// sight may view projects, and things of that kind.
+type sight string
+
+func (v sight) Allows(o auth.Object, entitlement string) bool {
+	return entitlement == "can_view" && (o.Entity == "project" || o.Entity == string(v))
+}
+
 func newInstanceWorld(t *testing.T) *world {
 	t.Helper()
 	hub := event.NewHub("none")
@@ -327,6 +334,14 @@ func TestProfileOverHTTP(t *testing.T) {
 	w.make(t, "c1", false)
 	w.must(t, 200, "PATCH", "/1.0/instances/c1", `{"profiles":["default","www"]}`)
 	w.must(t, 400, "DELETE", "/1.0/profiles/www", "")
+	w.who = auth.Identity{Kind: auth.TLS, Rights: sight("profile")} // and not instances
+	w.must(t, 200, "GET", "/1.0/profiles/www", "").into(t, &p)
+	var all []api.Profile
+	w.must(t, 200, "GET", "/1.0/profiles?recursion=1", "").into(t, &all)
+	if len(p.UsedBy) != 0 || len(all) != 2 || len(all[0].UsedBy) != 0 || len(all[1].UsedBy) != 0 {
+		t.Errorf("who uses a profile is told to those who may not view them: %+v, %+v", p, all)
+	}
+	w.who = auth.Identity{Kind: auth.Unix, Name: "root", Admin: true}
 	w.must(t, 200, "PATCH", "/1.0/instances/c1", `{"profiles":["default"]}`)
 	w.must(t, 200, "DELETE", "/1.0/profiles/www", "")
 }

@@ -30,6 +30,9 @@ type profiles struct{ svc *profile.Service }
 
 func (h profiles) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Profile], error] {
 	all, err := h.svc.List(ctx, c.Project, c.AllProjects)
+	for i := range all {
+		all[i].UsedBy = c.Visible(all[i].UsedBy)
+	}
 	return items(all, err, func(p api.Profile) string { return project.URL(p.Project, "profiles", p.Name) })
 }
 
@@ -38,7 +41,9 @@ func (h profiles) create(ctx context.Context, c *rest.Call, in api.ProfilesPost)
 }
 
 func (h profiles) get(ctx context.Context, c *rest.Call) (api.Profile, any, error) {
-	return h.svc.Get(ctx, c.Project, c.PathValue("name"))
+	p, etag, err := h.svc.Get(ctx, c.Project, c.PathValue("name"))
+	p.UsedBy = c.Visible(p.UsedBy)
+	return p, etag, err
 }
 
 func (h profiles) rename(ctx context.Context, c *rest.Call, in api.ProfilePost) (string, error) {

@@ -54,6 +54,9 @@ type volumes struct {
 func (h volumes) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.StorageVolume], error] {
 	all, err := h.pools.ListVolumes(ctx, storage.Query{Pool: c.PathValue("poolName"), Project: c.Project,
 		Type: storage.VolumeType(c.PathValue("type")), All: c.AllProjects})
+	for i := range all {
+		all[i].UsedBy = c.Visible(all[i].UsedBy)
+	}
 	return items(all, err, func(v api.StorageVolume) string {
 		name, snapshot, ok := strings.Cut(v.Name, "/")
 		if ok {
@@ -64,7 +67,9 @@ func (h volumes) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api
 }
 
 func (h volumes) get(ctx context.Context, c *rest.Call) (api.StorageVolume, any, error) {
-	return h.pools.GetVolume(ctx, c.PathValue("poolName"), c.Project, storage.VolumeType(c.PathValue("type")), c.PathValue("volumeName"))
+	v, etag, err := h.pools.GetVolume(ctx, c.PathValue("poolName"), c.Project, storage.VolumeType(c.PathValue("type")), c.PathValue("volumeName"))
+	v.UsedBy = c.Visible(v.UsedBy)
+	return v, etag, err
 }
 
 // customVolume is the custom volume that the path names; other volumes are changed through what they belong to.

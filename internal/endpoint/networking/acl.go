@@ -31,6 +31,9 @@ type acls struct{ svc *acl.Service }
 
 func (h acls) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.NetworkACL], error] {
 	all, err := h.svc.List(ctx, c.Project, c.AllProjects)
+	for i := range all {
+		all[i].UsedBy = c.Visible(all[i].UsedBy)
+	}
 	return rest.Within(rest.Items(all, err, func(a api.NetworkACL) string { return acl.URL(a.Name) }), func(a api.NetworkACL) string { return a.Project })
 }
 
@@ -39,7 +42,9 @@ func (h acls) create(ctx context.Context, c *rest.Call, in api.NetworkACLsPost) 
 }
 
 func (h acls) get(ctx context.Context, c *rest.Call) (api.NetworkACL, any, error) {
-	return h.svc.Get(ctx, c.Project, c.PathValue("name"))
+	a, etag, err := h.svc.Get(ctx, c.Project, c.PathValue("name"))
+	a.UsedBy = c.Visible(a.UsedBy)
+	return a, etag, err
 }
 
 func (h acls) rename(ctx context.Context, c *rest.Call, in api.NetworkACLPost) (string, error) {
