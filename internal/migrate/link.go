@@ -10,15 +10,20 @@ import (
 	"encoding/pem"
 	"errors"
 	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"lxd/internal/errs"
+	"lxd/internal/host/address"
+	"lxd/internal/op"
 )
 
 // Names of the two streams of a migration (wire names).
@@ -113,7 +118,19 @@ func (l *link) await(ctx context.Context) error {
 	}
 }
 
-// dial connects to an operation of the other server, whose certificate must be the one given.
+// outside refuses addresses that only this server's own network can reach. It looks at that of the very connection, whatever a name means
+// before or after.
+func outside(_, where string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(where)
+	if err == nil && !address.Public(at.Addr()) {
+		err = errs.Newf(errs.Forbidden, "%s is an address of this server's own network: only its administrators may have it connect there; "+
+			"copy with --mode=relay, or ask one", at.Addr())
+	}
+	return err
+}
+
+// dial connects to an operation of the other server, whose certificate must be the one given. On behalf of those who are restricted it
+// only goes where everybody can.
 func dial(ctx context.Context, operation, certificate string, secrets map[string]string) (*link, error) {
 	u, err := url.Parse(operation)
 	if err != nil || u.Scheme != "https" || u.Host == "" || !strings.HasPrefix(u.Path, "/1.0/operations/") || u.User != nil {
@@ -124,10 +141,14 @@ func dial(ctx context.Context, operation, certificate string, secrets map[string
 		return nil, err
 	}
 	u.Scheme, u.Path = "wss", strings.TrimSuffix(u.Path, "/")+"/websocket"
+	var to net.Dialer
+	if op.CallerOf(ctx).Restricted {
+		to.Control = outside
+	}
 	l := &link{secrets: maps.Clone(secrets), ready: make(chan struct{}), conns: map[string]*websocket.Conn{}}
 	for _, name := range []string{controlStream, dataStream} {
 		u.RawQuery = url.Values{"secret": {secrets[name]}}.Encode()
-		d := websocket.Dialer{TLSClientConfig: config, HandshakeTimeout: patience, ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10}
+		d := websocket.Dialer{NetDialContext: to.DialContext, TLSClientConfig: config, HandshakeTimeout: patience, ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10}
 		c, answer, err := d.DialContext(ctx, u.String(), nil)
 		if err != nil {
 			if answer != nil {
@@ -135,6 +156,9 @@ func dial(ctx context.Context, operation, certificate string, secrets map[string
 				err = errors.New(answer.Status)
 			}
 			l.close()
+			if errs.Is(err, errs.Forbidden) {
+				return nil, err
+			}
 			return nil, errs.Newf(errs.Unavailable, "connecting to %s: %w", u.Host, err)
 		}
 		l.take(name, c)

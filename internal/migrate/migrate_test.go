@@ -213,6 +213,40 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestRestrictedStayOutside: for who is restricted the server connects to nothing of its own network, in either direction.
+func TestRestrictedStayOutside(t *testing.T) {
+	source, sink := newRig(t), newRig(t)
+	bounded := op.WithCaller(t.Context(), op.Caller{Username: "r", Protocol: "tls", Restricted: true})
+	run := func(r *rig, s op.Spec, err error) error {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.ops.Start(bounded, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wait(t, o)
+	}
+	s, err := source.svc.Source(t.Context(), "default", "c1", api.InstancePost{Migration: true})
+	from := source.start(t, s, err)
+	s, err = sink.svc.Sink(bounded, "default", api.InstancesPost{Source: api.InstanceSource{Type: "migration", Mode: "pull",
+		Operation: source.URL + from.URL(), Websockets: secrets(from), Certificate: source.certificate()}})
+	if err := run(sink, s, err); !errs.Is(err, errs.Forbidden) || !strings.Contains(err.Error(), "127.0.0.1") {
+		t.Errorf("pull: %v", err)
+	}
+	_ = from.Cancel(t.Context())
+	_ = wait(t, from)
+	s, err = sink.svc.Sink(t.Context(), "default", api.InstancesPost{Source: api.InstanceSource{Type: "migration", Mode: "push"}})
+	to := sink.start(t, s, err)
+	defer func() { _ = to.Cancel(t.Context()) }()
+	s, err = source.svc.Source(bounded, "default", "c1", api.InstancePost{Migration: true, Target: &api.InstancePostTarget{
+		Operation: sink.URL + to.URL(), Websockets: secrets(to), Certificate: sink.certificate()}})
+	if err := run(source, s, err); !errs.Is(err, errs.Forbidden) {
+		t.Errorf("push: %v", err)
+	}
+}
+
 func TestAnotherCertificateIsRefused(t *testing.T) {
 	source, sink, other := newRig(t), newRig(t), httptest.NewUnstartedServer(nil)
 	other.StartTLS()

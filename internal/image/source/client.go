@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"lxd/internal/errs"
+	"lxd/internal/host/address"
 )
 
 // Bounds of requests.
@@ -186,22 +187,11 @@ func (c client) isProxy(address string) bool {
 
 // public fails with Forbidden on an address that is not one that everybody can reach.
 func public(ip netip.Addr) error {
-	ip = ip.Unmap()
-	if ip.IsGlobalUnicast() && !ip.IsPrivate() && !reserved(ip) {
+	if address.Public(ip) {
 		return nil
 	}
 	return errs.Newf(errs.Forbidden, "%s is an address of this server's own network: only its administrators may have images fetched from there; "+
 		"copy with --mode=relay, or ask one", ip)
-}
-
-// reserved are further networks that are not everybody's: shared by carriers, or other ways to write addresses of IPv4.
-func reserved(ip netip.Addr) bool {
-	for _, n := range []string{"100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4", "0.0.0.0/8", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10"} {
-		if netip.MustParsePrefix(n).Contains(ip) {
-			return true
-		}
-	}
-	return false
 }
 
 // impatient ends a connection on which nothing moves.
