@@ -174,6 +174,7 @@ var proven = [...]string{
 	"event_lifecycle_name_and_project",
 	"operation_wait",
 	"instance_move_config",
+	"init_preseed_storage_volumes",
 	"metrics_instances_count",
 	"server_instance_type_info",
 	"resources_disk_mounted",

@@ -10,7 +10,7 @@ import (
 )
 
 // dump prints the present configuration in the form that "lxd init --preseed" takes.
-func dump(ctx context.Context, s Server, out io.Writer) error {
+func dump(ctx context.Context, s Server, out io.Writer) (err error) {
 	var have preseed
 	var server api.Server
 	if _, err := s.Get(ctx, "/1.0", &server); err != nil {
@@ -43,6 +43,9 @@ func dump(ctx context.Context, s Server, out io.Writer) error {
 		post.Config, post.Description = p.Config, p.Description
 		have.StoragePools = append(have.StoragePools, post)
 	}
+	if have.StorageVolumes, err = volumes(ctx, s); err != nil {
+		return err
+	}
 	var profiles []api.Profile
 	if _, err := s.Get(ctx, "/1.0/profiles?recursion=1", &profiles); err != nil {
 		return err
@@ -53,6 +56,24 @@ func dump(ctx context.Context, s Server, out io.Writer) error {
 		have.Profiles = append(have.Profiles, post)
 	}
 	return printYAML(out, have)
+}
+
+// volumes are the custom volumes of all projects.
+func volumes(ctx context.Context, s Server) (out []api.InitStorageVolumesProjectPost, err error) {
+	var all []api.StorageVolume
+	if _, err := s.Get(ctx, "/1.0/storage-volumes/custom?recursion=1&all-projects=true", &all); err != nil {
+		return nil, err
+	}
+	for _, v := range all {
+		if strings.Contains(v.Name, "/") { // a snapshot
+			continue
+		}
+		post := api.InitStorageVolumesProjectPost{Pool: v.Pool, Project: v.Project}
+		post.Name, post.Type, post.ContentType, post.Config, post.Description = v.Name, v.Type, v.ContentType, v.Config, v.Description
+		maps.DeleteFunc(post.Config, func(key, _ string) bool { return volatile(key) })
+		out = append(out, post)
+	}
+	return out, nil
 }
 
 // volatile tells whether a key is one that a server sets for itself, and another could not take over.

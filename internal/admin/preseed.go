@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,8 +47,10 @@ func parsePreseed(in io.Reader) (preseed, error) {
 	if p.Cluster != nil && p.Cluster.Enabled {
 		return p, errs.Newf(errs.Unsupported, "clusters are not supported yet: remove \"cluster\" from the preseed")
 	}
-	if len(p.StorageVolumes) > 0 {
-		return p, errs.Newf(errs.Unsupported, "custom storage volumes are not supported yet: remove \"storage_volumes\" from the preseed")
+	for _, v := range p.StorageVolumes {
+		if v.Pool == "" || v.Name == "" {
+			return p, errs.Newf(errs.Invalid, "storage volume %q of the preseed needs a name and a pool", v.Name)
+		}
 	}
 	return p, nil
 }
@@ -107,6 +110,12 @@ func items(want preseed) (all []item) {
 	}
 	for _, p := range want.StoragePools {
 		all = append(all, item{"storage pool", "/1.0/storage-pools", p.Name, "", p, merge(p.Config, p.Description)})
+	}
+	for _, v := range want.StorageVolumes {
+		post := v.StorageVolumesPost
+		post.Type = cmp.Or(post.Type, "custom")
+		all = append(all, item{"storage volume", "/1.0/storage-pools/" + url.PathEscape(v.Pool) + "/volumes/" + url.PathEscape(post.Type), v.Name, v.Project,
+			post, merge(v.Config, v.Description)})
 	}
 	for _, n := range want.Networks {
 		all = append(all, item{"network", "/1.0/networks", n.Name, n.Project, n.NetworksPost, merge(n.Config, n.Description)})
