@@ -400,15 +400,14 @@ func (s *Service) Visit(ctx context.Context, o Original, snapshot string, look f
 	if err != nil {
 		return err
 	}
-	var at storage.Mounted
-	leave := func() error { return s.d.Volumes.Unmount(context.WithoutCancel(ctx), o.Pool, o.Volume.At(snapshot)) }
-	if snapshot == "" {
-		var h *held
-		h, at, err = s.visit(ctx, v)
-		leave = func() error { return s.leave(context.WithoutCancel(ctx), v, h) }
-	} else {
-		at, err = s.d.Volumes.Mount(ctx, o.Pool, o.Volume.At(snapshot))
+	visit, leave := s.visit, s.leave
+	if snapshot != "" {
+		visit = func(ctx context.Context, v view) (*held, storage.Mounted, error) {
+			return s.visitSnapshot(ctx, v, snapshot)
+		}
+		leave = func(ctx context.Context, v view, h *held) error { return s.leaveSnapshot(ctx, v, h, snapshot) }
 	}
+	h, at, err := visit(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -416,7 +415,7 @@ func (s *Service) Visit(ctx context.Context, o Original, snapshot string, look f
 	if at.Shifted {
 		ids = owners(s.idmap(v))
 	}
-	return errors.Join(look(at, ids), leave())
+	return errors.Join(look(at, ids), leave(context.WithoutCancel(ctx), v, h))
 }
 
 // apart is the snapshot that a running instance is read from; no user's can have its name.

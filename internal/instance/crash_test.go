@@ -13,6 +13,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/instance"
 	"lxd/internal/machine"
+	"lxd/internal/op"
 )
 
 // steps of each kind of work; TestSteps holds them against what really runs.
@@ -216,6 +217,9 @@ func kill(t *testing.T, kind, step, moment string) {
 	}
 	if kind == "instance-restart" || kind == "instance-restore" {
 		w.eventually(t, "running again", func() bool { return w.get(t, "c1").Status == "Running" })
+		w.eventually(t, "nothing is under way", func() bool {
+			return !slices.ContainsFunc(w.ops.List(""), func(o *op.Operation) bool { return !o.API().StatusCode.Final() })
+		})
 	}
 	if kind == "instance-delete" {
 		if _, _, err := w.svc.Get(t.Context(), "default", "c1"); !errs.Is(err, errs.NotFound) {

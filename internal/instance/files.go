@@ -126,12 +126,11 @@ func (s *Service) openRoot(ctx context.Context, v view) (image.Tree, error) {
 
 // openSnapshot mounts a snapshot for as long as the tree is open.
 func (s *Service) openSnapshot(ctx context.Context, v view, snapshot string) (image.Tree, error) {
-	vol := s.volume(v).At(snapshot)
-	mounted, err := s.d.Volumes.Mount(ctx, v.Pool, vol)
+	h, mounted, err := s.visitSnapshot(ctx, v, snapshot)
 	if err != nil {
 		return image.Tree{}, err
 	}
-	return s.treeOf(v, mounted, func() error { return s.d.Volumes.Unmount(context.WithoutCancel(ctx), v.Pool, vol) }), nil
+	return s.treeOf(v, mounted, func() error { return s.leaveSnapshot(context.WithoutCancel(ctx), v, h, snapshot) }), nil
 }
 
 func (s *Service) treeOf(v view, mounted storage.Mounted, release func() error) image.Tree {
@@ -155,7 +154,8 @@ func (s *Service) FileEvent(ctx context.Context, action, proj, name, p string) {
 	s.announce(e)
 }
 
-// holds counts who needs the root volumes of instances mounted: a machine, and those who visit its files. The last one to go unmounts.
+// holds counts who needs the root volumes of instances mounted: a machine, and those who visit its files; and who reads their snapshots.
+// The last one to go unmounts.
 type holds struct {
 	mu  sync.Mutex
 	all map[string]*held
@@ -184,16 +184,31 @@ func (h *holds) of(key string) *held {
 	return h.all[key]
 }
 
-// evict ends all visits of a volume that is about to be removed.
+// evict ends all visits of a volume that is about to be removed or exchanged, and of its snapshots.
 func (h *holds) evict(key string) {
 	h.mu.Lock()
-	e := h.all[key]
-	delete(h.all, key)
+	var ended []*held
+	for k, e := range h.all {
+		if k == key || strings.HasPrefix(k, key+"/") {
+			ended = append(ended, e)
+			delete(h.all, k)
+		}
+	}
 	h.mu.Unlock()
-	if e != nil {
+	for _, e := range ended {
 		e.mu.Lock()
-		defer e.mu.Unlock()
 		close(e.gone)
+		e.mu.Unlock()
+	}
+}
+
+// over fails if the volume is not what it was when the visit began: what was read of it may be a part only.
+func (h *held) over(v view) error {
+	select {
+	case <-h.gone:
+		return errs.Newf(errs.Conflict, "instance %q, or its snapshot, was deleted, renamed or restored meanwhile: try again", v.Name)
+	default:
+		return nil
 	}
 }
 
@@ -214,15 +229,36 @@ func (s *Service) leave(ctx context.Context, v view, h *held) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.visitors--
-	select {
-	case <-h.gone:
-		return nil // another volume may have the name by now
-	default:
+	if err := h.over(v); err != nil {
+		return err // another volume may have the name by now
 	}
 	if h.visitors > 0 || h.machine || s.live.get(v.key()) != nil {
 		return nil
 	}
 	return s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v))
+}
+
+// visitSnapshot mounts a snapshot for somebody who reads it.
+func (s *Service) visitSnapshot(ctx context.Context, v view, snapshot string) (*held, storage.Mounted, error) {
+	h := s.holds.of(snapshotKey(v.key(), snapshot))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := s.d.Volumes.Mount(ctx, v.Pool, s.volume(v).At(snapshot))
+	if err == nil {
+		h.visitors++
+	}
+	return h, m, err
+}
+
+// leaveSnapshot ends such a visit.
+func (s *Service) leaveSnapshot(ctx context.Context, v view, h *held, snapshot string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.visitors--
+	if err := h.over(v); err != nil || h.visitors > 0 {
+		return err
+	}
+	return s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v).At(snapshot))
 }
 
 // mountRoot mounts the root volume for the machine.
@@ -245,6 +281,12 @@ func (s *Service) unmountRoot(ctx context.Context, v view) error {
 		return nil
 	}
 	return s.d.Volumes.Unmount(ctx, v.Pool, s.volume(v))
+}
+
+// alone ends all visits of a root volume that is about to be exchanged, whose machine does not run.
+func (s *Service) alone(ctx context.Context, v view) error {
+	s.holds.evict(v.key())
+	return s.unmountRoot(ctx, v)
 }
 
 // beside lets do read the folder of an instance's volume: metadata and templates.

@@ -163,6 +163,9 @@ func (r *rebuilding) record(ctx context.Context, config map[string]string, last 
 // swap puts the new volume into the place of the old. It is not cancelled: there is a moment when neither is there.
 func (r *rebuilding) swap(ctx context.Context, t *op.Task) error {
 	ctx = context.WithoutCancel(ctx)
+	if err := r.s.alone(ctx, r.v); err != nil {
+		return err
+	}
 	if err := r.s.d.Copies.Replace(ctx, r.v.Pool, r.fresh(), r.s.volume(r.v)); err != nil {
 		return err
 	}

@@ -156,6 +156,9 @@ func (r *restoring) record(ctx context.Context, to Record) error {
 }
 
 func (r *restoring) volume(ctx context.Context) error {
+	if err := r.s.alone(ctx, r.v); err != nil {
+		return err
+	}
 	err := r.s.d.Copies.Restore(ctx, r.v.Pool, r.s.volume(r.v).At(r.snap.Name))
 	r.done = err == nil
 	return err

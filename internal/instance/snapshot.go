@@ -276,6 +276,7 @@ func (t *taking) ready(ctx context.Context, task *op.Task) error {
 func (s *Service) dropSnapshot(ctx context.Context, snap Snapshot) error {
 	v := view{Record: snap.Instance}
 	v.expand()
+	s.holds.evict(snap.key())
 	return s.d.Volumes.Delete(ctx, snap.Instance.Pool, s.volume(v).At(snap.Name))
 }
 
@@ -386,6 +387,7 @@ func (s *Service) moveSnapshot(ctx context.Context, from, to Snapshot) error {
 	v := view{Record: from.Instance}
 	v.expand()
 	vol := s.volume(v)
+	s.holds.evict(from.key())
 	return s.d.Copies.Rename(ctx, from.Instance.Pool, vol.At(from.Name), vol.At(to.Name))
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -364,6 +365,68 @@ func TestMoveToAnotherProject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A snapshot stays mounted until the last who reads it has gone; one that goes, or is exchanged, meanwhile is no good to its readers.
+func TestReadersOfSnapshots(t *testing.T) {
+	w := newWorld(t)
+	if err := w.create(t, request("c1")); err != nil {
+		t.Fatal(err)
+	}
+	open := func(name string) (done func() error) {
+		t.Helper()
+		c, err := w.svc.Content(t.Context(), "default", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := c.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tree.Close
+	}
+	mounted := func() bool {
+		return slices.ContainsFunc(w.host.left(), func(s string) bool { return strings.HasPrefix(s, "mount ") })
+	}
+	if err := w.keep(t, "c1", "s0"); err != nil {
+		t.Fatal(err)
+	}
+	first, second := open("c1/s0"), open("c1/s0")
+	if err := first(); err != nil || !mounted() {
+		t.Error("the first to go takes it away from the other:", err)
+	}
+	if err := second(); err != nil || mounted() {
+		t.Error(err, "it is still mounted")
+	}
+	for what, c := range map[string]struct {
+		open   string
+		change func() error
+	}{
+		"restored": {"c1", func() error { return w.run(w.svc.Update(t.Context(), "default", "c1", api.InstancePut{Restore: "s0"})) }},
+		"renamed": {"c1/s0", func() error {
+			return errors.Join(w.run(w.svc.RenameSnapshot(t.Context(), "default", "c1", "s0", api.InstanceSnapshotPost{Name: "s1"})),
+				w.run(w.svc.RenameSnapshot(t.Context(), "default", "c1", "s1", api.InstanceSnapshotPost{Name: "s0"})))
+		}},
+		"deleted": {"c1/s9", func() error { return w.run(w.svc.DeleteSnapshot(t.Context(), "default", "c1", "s9")) }},
+	} {
+		if err := w.keep(t, "c1", "s9"); err != nil {
+			t.Fatal(err)
+		}
+		done := open(c.open)
+		if err := c.change(); err != nil {
+			t.Fatal(what, err)
+		}
+		is(t, what, done(), errs.Conflict, "meanwhile")
+		_ = w.run(w.svc.DeleteSnapshot(t.Context(), "default", "c1", "s9"))
+	}
+	if err := w.run(w.svc.DeleteSnapshot(t.Context(), "default", "c1", "s0")); err != nil {
+		t.Fatal(err)
+	}
+	done := open("c1")
+	if err := w.run(w.svc.Rebuild(t.Context(), "default", "c1", api.InstanceRebuildPost{Source: request("").Source})); err != nil {
+		t.Fatal(err)
+	}
+	is(t, "rebuilt", done(), errs.Conflict, "meanwhile")
 }
 
 func TestRebuild(t *testing.T) {

@@ -247,9 +247,10 @@ func (s *Service) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kept := map[string]bool{}
+	making := s.made() // before the records: what is not being made any more by then has its own
+	var kept map[string]bool
 	err = s.d.Store.View(ctx, func(tx store.Tx) error {
-		kept = s.made()
+		kept = maps.Clone(making)
 		for _, r := range Collection.AllRev(tx, "") {
 			kept[r.File] = true
 		}
