@@ -89,7 +89,34 @@ var crashes = []struct {
 	}, func(d *harness.Daemon) { _, _ = d.TryLXC("import", filepath.Join(d.Dir, "x.tar")) }},
 	{"instance-rebuild", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("rebuild", "busybox", "x") }},
 
+	{"instance-create", elsewhere, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "y", "-s", "vb") }},
+	{"instance-move", elsewhere, func(d *harness.Daemon) { _, _ = d.TryLXC("move", "x", "y", "-s", "vb") }},
+	{"instance-move", elsewhere, func(d *harness.Daemon) { _, _ = d.TryLXC("move", "x", "-s", "vb") }},
+	{"instance-rename", backedUp, func(d *harness.Daemon) { _, _ = d.TryLXC("rename", "x", "y") }},
+	{"instance-delete", backedUp, func(d *harness.Daemon) { _, _ = d.TryLXC("delete", "x") }},
+	{"instance-backup", func(d *harness.Daemon) { kept(d); d.LXC("start", "x") }, func(d *harness.Daemon) { backUp(d, "x", "b") }},
+	{"instance-backup-delete", backedUp, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("query", "--wait", "-X", "DELETE", "/1.0/instances/x/backups/b")
+	}},
+	{"instance-backup-rename", backedUp, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("query", "--wait", "-X", "POST", "/1.0/instances/x/backups/b", "-d", `{"name": "c"}`)
+	}},
+	{"instance-export", func(d *harness.Daemon) { kept(d); d.LXC("start", "x") }, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("export", "x", filepath.Join(filepath.Dir(second), "out.tar"))
+	}},
+	{"instance-import", func(d *harness.Daemon) {
+		kept(d)
+		d.LXC("export", "x", filepath.Join(filepath.Dir(second), "in.tar"))
+		d.LXC("delete", "x")
+	}, func(d *harness.Daemon) { _, _ = d.TryLXC("import", filepath.Join(filepath.Dir(second), "in.tar")) }},
+
 	{"volume-create", twoPools, attempt("copy", "va/v", "vb/w")},
+	{"volume-create", func(d *harness.Daemon) {
+		twoPools(d)
+		d.LXC("storage", "volume", "export", "va", "v", filepath.Join(filepath.Dir(second), "volume.tar"))
+	}, func(d *harness.Daemon) {
+		attempt("import", "vb", filepath.Join(filepath.Dir(second), "volume.tar"), "w")(d)
+	}},
 	{"volume-delete", twoPools, attempt("delete", "va", "v")},
 	{"volume-update", twoPools, attempt("set", "va", "v", "size=2GiB")},
 	{"volume-rename", twoPools, attempt("rename", "va", "v", "w")},
@@ -142,6 +169,24 @@ func unnetwork(d *harness.Daemon) {
 func kept(d *harness.Daemon) {
 	d.LXC("init", "busybox", "x")
 	d.LXC("snapshot", "x", "s0")
+}
+
+// elsewhere prepares a stopped instance with a snapshot in the first of two pools.
+func elsewhere(d *harness.Daemon) {
+	twoPools(d)
+	d.LXC("init", "busybox", "x", "-s", "va")
+	d.LXC("snapshot", "x", "s0")
+}
+
+// backedUp prepares a stopped instance with a snapshot and a backup.
+func backedUp(d *harness.Daemon) {
+	kept(d)
+	backUp(d, "x", "b")
+}
+
+// backUp makes a backup that is kept, if it can.
+func backUp(d *harness.Daemon, instance, name string) {
+	_, _ = d.TryLXC("query", "--wait", "-X", "POST", "/1.0/instances/"+instance+"/backups", "-d", `{"name": "`+name+`"}`)
 }
 
 // second is the file of another image, for the import row.
@@ -199,20 +244,23 @@ func matrix(t *testing.T, d *harness.Daemon, chosen func(kind string) bool, poin
 		if !chosen(c.kind) {
 			continue
 		}
-		for _, step := range steps(t, d, c.kind, c.prepare, c.begin) {
-			for _, point := range points {
-				t.Run(c.kind+"/"+step+"/"+point, func(t *testing.T) {
-					defer d.Use(t)()
-					crash(t, d, c.kind+"/"+step+"/"+point, c.prepare, c.begin)
-					if s := state(t, d, "bystander"); s.Pid != bystander {
-						t.Fatalf("the bystander was touched: %+v", s)
-					}
-					if diff := before.Diff(d.Traces(t)); len(diff) > 0 {
-						t.Fatalf("left over:\n%s", strings.Join(diff, "\n"))
-					}
-				})
+		t.Run(c.kind, func(t *testing.T) {
+			defer d.Use(t)()
+			for _, step := range steps(t, d, c.kind, c.prepare, c.begin) {
+				for _, point := range points {
+					t.Run(step+"/"+point, func(t *testing.T) {
+						defer d.Use(t)()
+						crash(t, d, c.kind+"/"+step+"/"+point, c.prepare, c.begin)
+						if s := state(t, d, "bystander"); s.Pid != bystander {
+							t.Fatalf("the bystander was touched: %+v", s)
+						}
+						if diff := before.Diff(d.Traces(t)); len(diff) > 0 {
+							t.Fatalf("left over:\n%s", strings.Join(diff, "\n"))
+						}
+					})
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -247,27 +295,48 @@ func crash(t *testing.T, d *harness.Daemon, point string, prepare, begin func(*h
 func settle(t *testing.T, d *harness.Daemon) {
 	t.Helper()
 	unnetwork(d)
-	if code, _ := d.HTTP("GET", "/1.0/instances/y", ""); code == 200 {
-		d.LXC("rename", "y", "x")
+	settleInstance(t, d, "x")
+	settleInstance(t, d, "y")
+	settleVolumes(t, d)
+	settleImages(t, d)
+}
+
+// settleInstance checks that an instance is whole, with its backups, and deletes it.
+func settleInstance(t *testing.T, d *harness.Daemon, name string) {
+	t.Helper()
+	code, body := d.HTTP("GET", "/1.0/instances/"+name, "")
+	if code == 404 {
+		return
 	}
-	code, body := d.HTTP("GET", "/1.0/instances/x", "")
+	var list struct{ Metadata []string }
+	_, backups := d.HTTP("GET", "/1.0/instances/"+name+"/backups", "")
+	if err := json.Unmarshal([]byte(backups), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range list.Metadata {
+		if code, _ := d.HTTP("GET", url+"/export", ""); code != 200 {
+			t.Errorf("backup %s: %d", url, code)
+		}
+	}
 	switch {
-	case code == 404:
 	case strings.Contains(body, `"status":"Running"`):
-		d.LXC("exec", "x", "--", "true")
-		d.LXC("delete", "-f", "x")
+		d.LXC("exec", name, "--", "true")
 	default:
 		// a removal that failed halfway leaves what can only be removed
-		if out, err := d.TryLXC("start", "x"); err != nil && !strings.Contains(out, "removal was cut short, delete it") {
+		if out, err := d.TryLXC("start", name); err != nil && !strings.Contains(out, "removal was cut short, delete it") {
 			t.Errorf("start: %s", out)
 		}
-		d.LXC("delete", "-f", "x")
 	}
-	settleVolumes(t, d)
+	d.LXC("delete", "-f", name)
+}
+
+// settleImages deletes the images that were made.
+func settleImages(t *testing.T, d *harness.Daemon) {
+	t.Helper()
 	var list struct {
 		Metadata []struct{ Fingerprint string }
 	}
-	_, body = d.HTTP("GET", "/1.0/images?recursion=1", "")
+	_, body := d.HTTP("GET", "/1.0/images?recursion=1", "")
 	if err := json.Unmarshal([]byte(body), &list); err != nil {
 		t.Fatal(err)
 	}
