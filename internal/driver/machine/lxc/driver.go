@@ -208,10 +208,8 @@ func (d *Driver) prepare(p machine.Plan, text string, calls policy) error {
 	if err := os.RemoveAll(filepath.Join(p.RunDir, placeFolder)); err != nil { // of a machine that ended badly
 		return err
 	}
-	for _, dir := range []string{mountFolder, nodeFolder} {
-		if err := os.MkdirAll(filepath.Join(p.RunDir, dir), 0o711); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(filepath.Join(p.RunDir, mountFolder), 0o711); err != nil {
+		return err
 	}
 	files := map[string][]byte{configFile: []byte(text), policyFile: []byte(calls.text), filterFile: calls.filter}
 	for name, b := range files {

@@ -127,6 +127,16 @@ func (in *interior) nodeFile(path string) string {
 	return filepath.Join(in.runDir, nodeFolder, url.QueryEscape(path))
 }
 
+// nodes makes the folder of the nodes. Only the daemon may pass: their modes and owners are meant for the instance, and would let users of
+// the host use the devices.
+func (in *interior) nodes() error {
+	dir := filepath.Join(in.runDir, nodeFolder)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}
+
 // node makes a device node on the host, since a container may not make it itself, and shows it in the container.
 func (in *interior) node(n machine.Node) (err error) {
 	target, err := cleanTarget(n.Path)
@@ -143,7 +153,7 @@ func (in *interior) node(n machine.Node) (err error) {
 		kind = unix.S_IFBLK
 	}
 	path := in.nodeFile(target)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o711), gone(os.Remove(path))); err != nil {
+	if err := errors.Join(in.nodes(), gone(os.Remove(path))); err != nil {
 		return err
 	}
 	if err := unix.Mknod(path, kind|n.Mode&0o777, int(unix.Mkdev(n.Major, n.Minor))); err != nil {

@@ -157,6 +157,9 @@ func TestNodeRule(t *testing.T) {
 	m := start(t, driver(t), p)
 	a, b := machine.Node{Path: "/dev/a", Major: 10, Minor: loop, Mode: 0o666}, machine.Node{Path: "/dev/b", Major: 10, Minor: loop, Mode: 0o600, UID: 7, GID: 8}
 	must(t, errors.Join(mounter(t, m).AddNode(t.Context(), a), mounter(t, m).AddNode(t.Context(), b)))
+	if st, err := os.Stat(filepath.Join(p.RunDir, "nodes")); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("users of the host get at the nodes, whose modes are meant for the instance: %v, %v", st, err)
+	}
 	if out, _ := inside(t, m, 0, "ls -ln /dev/b | grep -c 'crw------.* 7 *8 '"); out != "1\n" {
 		t.Error(out)
 	}
