@@ -38,7 +38,12 @@ func (certificates) rules(c *rest.Call, entitlement string) bool {
 
 // sees tells whether the caller may view a certificate.
 func (h certificates) sees(c *rest.Call, cert api.Certificate) bool {
-	return h.rules(c, "can_view_identities") || c.Caller.Kind == auth.TLS && c.Caller.Name == cert.Fingerprint
+	return h.rules(c, "can_view_identities") || h.own(c, cert)
+}
+
+// own tells whether a certificate is that of the caller.
+func (certificates) own(c *rest.Call, cert api.Certificate) bool {
+	return c.Caller.Kind == auth.TLS && c.Caller.Name == cert.Fingerprint
 }
 
 func (h certificates) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Certificate], error] {
@@ -79,13 +84,20 @@ func (h certificates) save(ctx context.Context, c *rest.Call, next api.Certifica
 	if err != nil {
 		return err
 	}
-	return h.svc.Update(ctx, cert.Fingerprint, next, h.rules(c, "can_edit_identities"))
+	edits := h.rules(c, "can_edit_identities")
+	if !h.own(c, cert) && !edits {
+		return errs.Newf(errs.Forbidden, "not authorized: a client may replace its own certificate only")
+	}
+	return h.svc.Update(ctx, cert.Fingerprint, next, edits)
 }
 
 func (h certificates) remove(ctx context.Context, c *rest.Call, _ rest.None) (none rest.None, err error) {
 	cert, err := h.find(ctx, c)
 	if err != nil {
 		return none, err
+	}
+	if !h.own(c, cert) && !h.rules(c, "can_delete_identities") {
+		return none, errs.Newf(errs.Forbidden, "not authorized: a client may remove its own certificate only")
 	}
 	return none, h.svc.Delete(ctx, cert.Fingerprint)
 }

@@ -42,6 +42,13 @@ func foreign(t *testing.T) string {
 	return base64.StdEncoding.EncodeToString(s.Certificate().Raw)
 }
 
+// auditor may view identities, and no more.
+type auditor struct{}
+
+func (auditor) Allows(o auth.Object, entitlement string) bool {
+	return o.Entity == "server" && entitlement == "can_view_identities"
+}
+
 func TestCertificates(t *testing.T) {
 	w := certificateWorld(t)
 	cert := foreign(t)
@@ -81,6 +88,19 @@ func TestCertificates(t *testing.T) {
 		}
 		if a := w.do(t, "GET", "/1.0/certificates/0123", ""); a.HTTP != 403 {
 			t.Error(what, "learns which certificates there are", a)
+		}
+	}
+	w.who = auth.Identity{Kind: auth.OIDC, Name: "auditor", FineGrained: true, Rights: auditor{}}
+	if a := w.do(t, "GET", at, ""); a.HTTP != 200 {
+		t.Error("who may view identities does not see it", a)
+	}
+	renewed, err := json.Marshal(map[string]any{"name": "x", "type": "client", "certificate": foreign(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []string{"DELETE", "PUT", "PATCH"} {
+		if a := w.do(t, method, at, string(renewed)); a.HTTP != 403 {
+			t.Error("who may only view identities changes them", method, a.HTTP)
 		}
 	}
 	w.who = auth.Identity{Kind: auth.TLS, Name: c.Fingerprint}

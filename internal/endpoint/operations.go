@@ -143,11 +143,11 @@ func (h operations) waitable(c *rest.Call) (*op.Operation, error) {
 	return o, nil
 }
 
-// knows tells whether secret is one of the operation's. Secrets are the long texts of its metadata.
+// knows tells whether secret is one of the operation's. Secrets are the long texts of its metadata, but for what is no secret.
 func knows(o *op.Operation, secret string) bool {
 	found := 0
-	for _, v := range o.API().Metadata {
-		if s, ok := v.(string); ok && len(s) >= 32 {
+	for k, v := range o.API().Metadata {
+		if s, ok := v.(string); ok && len(s) >= 32 && k != "fingerprint" && k != "entity_url" {
 			found |= subtle.ConstantTimeCompare([]byte(s), []byte(secret))
 		}
 	}

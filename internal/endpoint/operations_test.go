@@ -144,9 +144,10 @@ func TestWaitSendsItsHeaderAtOnce(t *testing.T) {
 
 func TestStrangersWaitWithASecret(t *testing.T) {
 	w := newWorld(t)
-	o := w.start(t, op.Spec{Metadata: map[string]any{"control": secret, "short": "x"}, Run: func(context.Context, *op.Task) error { return nil }})
+	known := strings.Repeat("f", 64) // everybody may know the fingerprint of an image or a server
+	o := w.start(t, op.Spec{Metadata: map[string]any{"control": secret, "short": "x", "fingerprint": known, "entity_url": known}, Run: func(context.Context, *op.Task) error { return nil }})
 	w.who = auth.Identity{}
-	for query, code := range map[string]int{"": 403, "?secret=x": 403, "?secret=" + secret: 200} {
+	for query, code := range map[string]int{"": 403, "?secret=x": 403, "?secret=" + known: 403, "?secret=" + secret: 200} {
 		if a := w.do(t, "GET", o.URL()+"/wait"+query, ""); a.HTTP != code {
 			t.Error(query, a)
 		}
