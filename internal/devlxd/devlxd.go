@@ -103,7 +103,7 @@ func (s *Service) Open(at instance.Socket) (err error) {
 	if g := s.guests[at.Dir]; g != nil {
 		return nil
 	}
-	if err := os.Mkdir(at.Dir, 0o755); err == nil {
+	if err := os.Mkdir(at.Dir, 0o751); err == nil {
 		defer func() {
 			if err != nil {
 				err = errors.Join(err, os.RemoveAll(at.Dir))
@@ -112,7 +112,8 @@ func (s *Service) Open(at instance.Socket) (err error) {
 	} else if !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if err := os.Chmod(at.Dir, 0o755); err != nil { // whatever the umask
+	// Its group lets the guest's root look into it, who is nobody to the host otherwise.
+	if err := errors.Join(os.Chown(at.Dir, -1, at.Owner), os.Chmod(at.Dir, 0o751)); err != nil {
 		return err
 	}
 	l, err := listen(at)

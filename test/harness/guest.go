@@ -8,12 +8,24 @@ import (
 	"testing"
 )
 
+// guestDir is where guestTool has put the program; "" before that.
+var guestDir string
+
+// Clean removes what the tests of a package share; call it when all of them have ended.
+func Clean() error {
+	if guestDir == "" {
+		return nil
+	}
+	return os.RemoveAll(guestDir)
+}
+
 // guestTool builds the program of test/guest once.
 var guestTool = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "lxd-guest-")
 	if err != nil {
 		return "", err
 	}
+	guestDir = dir
 	path := filepath.Join(dir, "guest")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "lxd/test/guest")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -214,7 +214,7 @@ func mirrored(t *testing.T, d *harness.Daemon) {
 		t.Fatal(err)
 	}
 	t.Setenv("SSL_CERT_FILE", path)
-	web = t.TempDir()
+	web, builds = t.TempDir(), nil
 	for _, body := range []string{"one", "two"} {
 		builds = append(builds, harness.WriteImage(t, append(harness.Busybox(t), harness.Entry{Name: "rootfs/etc/build", Body: body})))
 	}
