@@ -1,8 +1,10 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -140,7 +142,20 @@ func (r *restoring) prepare(ctx context.Context) (err error) {
 	if err := r.s.checkView(ctx, next); err != nil {
 		return err
 	}
-	return checkFixed(r.v.Record, next.config, next.devices)
+	if err := checkFixed(r.v.Record, next.config, next.devices); err != nil {
+		return err
+	}
+	return r.s.tryPut(ctx, r.next)
+}
+
+// tryPut fails if a record could not be written, because what it refers to is gone.
+func (s *Service) tryPut(ctx context.Context, r Record) error {
+	tried := errors.New("only tried")
+	err := s.d.Store.Update(ctx, func(tx store.Tx) error { return cmp.Or(Collection.Put(tx, r), tried) })
+	if errors.Is(err, tried) {
+		return nil
+	}
+	return err
 }
 
 // record makes the instance's record that of the snapshot, or again what it was.

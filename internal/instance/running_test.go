@@ -333,6 +333,7 @@ func TestRecoverersReadTheirArguments(t *testing.T) {
 
 func TestRename(t *testing.T) {
 	w := newWorld(t)
+	w.started(t, "up")
 	if err := w.create(t, request("c1")); err != nil {
 		t.Fatal(err)
 	}
@@ -344,11 +345,14 @@ func TestRename(t *testing.T) {
 		"missing":  {"nope", api.InstancePost{Name: "c2"}, errs.NotFound},
 		"bad name": {"c1", api.InstancePost{Name: "a_b"}, errs.Internal},
 		"move":     {"c1", api.InstancePost{Pool: "nope"}, errs.NotFound},
-		"live":     {"c1", api.InstancePost{Name: "c2", Live: true}, errs.Unsupported},
+		"live":     {"up", api.InstancePost{Name: "c2", Live: true}, errs.Unsupported},
 		"project":  {"c1", api.InstancePost{Project: "nope"}, errs.NotFound},
 		"taken":    {"c1", api.InstancePost{Name: "c1"}, errs.Conflict},
 	} {
 		_, err := w.svc.Rename(t.Context(), "default", c.from, c.post)
 		is(t, name, err, c.kind)
+	}
+	if err := w.run(w.svc.Rename(t.Context(), "default", "c1", api.InstancePost{Name: "c2", Live: true})); err != nil {
+		t.Error("one that does not run:", err)
 	}
 }

@@ -481,6 +481,46 @@ func TestSchedule(t *testing.T) {
 	w.kept(t, "also", "snap0", "snap1")
 }
 
+// A snapshot that expires in the minute in which another is due keeps it from nothing.
+func TestScheduleWithExpiry(t *testing.T) {
+	w := newWorld(t)
+	w.started(t, "c1")
+	w.set(t, "c1", map[string]string{"snapshots.schedule": "* * * * *", "snapshots.expiry": "1M", "snapshots.pattern": "auto%d"})
+	w.host.slow = time.Millisecond
+	at := time.Date(2030, 1, 1, 6, 0, 0, 0, time.Local)
+	for n := range 4 {
+		w.svc.Tend(t.Context(), at.Add(time.Duration(n)*time.Minute))
+		all, _, err := w.svc.ListSnapshots(t.Context(), "default", "c1")
+		if err != nil || len(all) != 1 || !all[0].CreatedAt.Equal(at.Add(time.Duration(n)*time.Minute)) {
+			t.Fatalf("minute %d: %+v %v", n, all, err)
+		}
+	}
+}
+
+// An instance that cannot be restored, since what it had is gone, runs on.
+func TestRestoreWhatIsGone(t *testing.T) {
+	w := newWorld(t)
+	vol := storage.VolumeRecord{Pool: "tank", Type: storage.CustomVolume, Project: "default", Name: "data", ContentType: "filesystem"}
+	if err := w.st.Update(t.Context(), func(tx store.Tx) error { return storage.Volumes.Insert(tx, vol) }); err != nil {
+		t.Fatal(err)
+	}
+	post := request("c1")
+	post.Devices = instance.Devices{"d": {"type": "disk", "pool": "tank", "source": "data", "path": "/data"}}
+	if err := errors.Join(w.create(t, post), w.keep(t, "c1", "s0"), w.edit(t, "c1", false, func(p *api.InstancePut) { delete(p.Devices, "d") }),
+		w.st.Update(t.Context(), func(tx store.Tx) error { return storage.Volumes.Delete(tx, "tank/custom/default/data") }),
+		w.state(t, "c1", "start", 0)); err != nil {
+		t.Fatal(err)
+	}
+	pid := w.host.get("default_c1")
+	err := w.run(w.svc.Update(t.Context(), "default", "c1", api.InstancePut{Restore: "s0"}))
+	if err == nil || !strings.Contains(err.Error(), "data") {
+		t.Error(err)
+	}
+	if a := w.get(t, "c1"); a.Status != "Running" || w.host.get("default_c1") != pid {
+		t.Error("it was stopped for nothing:", a.Status)
+	}
+}
+
 // A machine that was held still when the daemon died goes on afterwards.
 func TestHeldMachineGoesOn(t *testing.T) {
 	w := newWorld(t)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"lxd/api"
@@ -38,15 +40,27 @@ func (s *Service) Tend(ctx context.Context, minute time.Time) {
 	if err != nil {
 		slog.Error("Could not find out which snapshots are due", "err", err)
 	}
-	parallel(work, func(o op.Spec) {
-		running, err := s.d.Ops.Start(ctx, o)
-		if err == nil {
-			err = running.Wait(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			slog.Error("Could not do what is due", "what", o.Description, "instance", o.Locks, "err", err)
+	// One at a time for each instance: the others of it would only find it locked.
+	byInstance := map[string][]op.Spec{}
+	for _, o := range work {
+		byInstance[o.Locks[0]] = append(byInstance[o.Locks[0]], o)
+	}
+	parallel(slices.Collect(maps.Values(byInstance)), func(list []op.Spec) {
+		for _, o := range list {
+			s.perform(ctx, o)
 		}
 	})
+}
+
+// perform does what is due, and waits for it.
+func (s *Service) perform(ctx context.Context, o op.Spec) {
+	running, err := s.d.Ops.Start(ctx, o)
+	if err == nil {
+		err = running.Wait(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		slog.Error("Could not do what is due", "what", o.Description, "instance", o.Locks, "err", err)
+	}
 }
 
 // expired is the work that removes snapshots.

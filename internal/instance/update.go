@@ -215,7 +215,8 @@ func (s *Service) Rename(ctx context.Context, proj, name string, post api.Instan
 	if err != nil {
 		return op.Spec{}, err
 	}
-	if post.Live {
+	// Older clients ask for a live move of one that does not run, too: what counts is whether it does.
+	if post.Live && s.status(v.key()) != api.StatusStopped {
 		return op.Spec{}, errs.Newf(errs.Unsupported, "moving a running instance is not supported yet by this server: stop it first")
 	}
 	post.Name, post.Project = cmp.Or(post.Name, name), cmp.Or(post.Project, proj)

@@ -45,12 +45,12 @@ func New(i Instances, b Backups) *Service { return &Service{i, b} }
 
 // Source returns the work that sends an instance: to the operation that the request names, or to who connects to it.
 func (s *Service) Source(ctx context.Context, proj, name string, post api.InstancePost) (op.Spec, error) {
-	if post.Live {
-		return op.Spec{}, errs.Newf(errs.Unsupported, "moving a running instance with its state is not supported yet by this server: use --stateless, or stop it")
-	}
 	o, err := s.instances.Original(ctx, proj, name)
 	if err != nil {
 		return op.Spec{}, err
+	}
+	if post.Live && o.Instance.StatusCode != api.StatusStopped {
+		return op.Spec{}, errs.Newf(errs.Unsupported, "moving a running instance with its state is not supported yet by this server: use --stateless, or stop it")
 	}
 	wish := backup.Wish{InstanceOnly: post.InstanceOnly || post.ContainerOnly, Compression: "none", Version: 2}
 	spec := op.Spec{
