@@ -89,6 +89,9 @@ func (a *Reader) unpack(ctx context.Context, format Format) error {
 	return nil
 }
 
+// packedSize is how much of a packed file is read at a time.
+const packedSize = 128 << 10
+
 // maxPadding is the most that may follow the end of a tar archive: programs fill up a record, some a megabyte.
 const maxPadding = 16 << 20
 
@@ -108,7 +111,13 @@ func (a *Reader) plain(ctx context.Context, format Format) (io.Reader, error) {
 	case Tar:
 		return a.packed, nil
 	case Gzip:
-		return gzip.NewReader(a.packed)
+		z, err := gzip.NewReader(bufio.NewReaderSize(a.packed, packedSize))
+		if err != nil {
+			return nil, err
+		}
+		r := readAhead(z)
+		a.closers = append(a.closers, r.close)
+		return r, nil
 	case Bzip2:
 		return bzip2.NewReader(a.packed), nil
 	case Zstd:

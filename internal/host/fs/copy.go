@@ -282,7 +282,7 @@ func (c *copier) byHand(from, to int, start, end int64) error {
 		if n == 0 {
 			return io.ErrUnexpectedEOF
 		}
-		if err := writeAt(to, c.buf[:n], start, false); err != nil {
+		if _, err := writeAt(to, c.buf[:n], start, false); err != nil {
 			return err
 		}
 		start += int64(n)

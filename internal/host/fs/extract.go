@@ -280,14 +280,16 @@ func (x *extractor) file(dir int, base string, h *tar.Header, m meta) error {
 
 // fill copies the entry's bytes; blocks of zeros of a sparse entry become holes.
 func (x *extractor) fill(fd int, h *tar.Header) error {
-	var at int64
+	var at, written int64
 	sparse := x.o.Holes || isSparse(h)
 	for {
 		n, err := io.ReadFull(x.tr, x.buf[:min(int64(len(x.buf)), max(h.Size-at, 1))])
 		if n > 0 {
-			if e := writeAt(fd, x.buf[:n], at, sparse); e != nil {
+			end, e := writeAt(fd, x.buf[:n], at, sparse)
+			if e != nil {
 				return e
 			}
+			written = max(written, end)
 			at += int64(n)
 			x.tell(int64(n))
 		}
@@ -304,7 +306,7 @@ func (x *extractor) fill(fd int, h *tar.Header) error {
 	if at != h.Size {
 		return x.broken(io.ErrUnexpectedEOF, h.Name)
 	}
-	if sparse {
+	if written < h.Size { // it ends in a hole
 		return unix.Ftruncate(fd, h.Size)
 	}
 	return nil

@@ -41,8 +41,8 @@ func makeFolder(dir int, base string) error {
 // block is the smallest hole that is worth leaving out.
 const block = 4096
 
-// writeAt writes b at the offset; in a sparse file whole blocks of zeros are left out.
-func writeAt(fd int, b []byte, at int64, sparse bool) error {
+// writeAt writes b at the offset; in a sparse file whole blocks of zeros are left out. end is where what was written ends, 0 if nothing was.
+func writeAt(fd int, b []byte, at int64, sparse bool) (end int64, err error) {
 	for len(b) > 0 {
 		n := len(b)
 		if sparse {
@@ -57,11 +57,12 @@ func writeAt(fd int, b []byte, at int64, sparse bool) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return end, err
 		}
 		b, at = b[w:], at+int64(w)
+		end = at
 	}
-	return nil
+	return end, nil
 }
 
 // leading is how many bytes of whole blocks of zeros b begins with, and how many bytes of data follow those.
