@@ -1,9 +1,12 @@
 package client_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"golang.org/x/sys/unix"
 
@@ -220,6 +224,31 @@ func TestRawBodies(t *testing.T) {
 		if err := json.Unmarshal(answer.Metadata, &got); err != nil || got != want {
 			t.Errorf("got %q, %v, want %q", got, err, want)
 		}
+	}
+}
+
+// TestLongStreams sends a stream that is longer than what is sent at a time, whole or with an error in the middle.
+func TestLongStreams(t *testing.T) {
+	c := serve(t, map[string]http.HandlerFunc{"POST /1.0/x": func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		reply(api.ResponseTypeSync, sha256.Sum256(body))(w, r)
+	}})
+	long := bytes.Repeat([]byte("0123456789abcdef "), 50_000)
+	answer, err := c.Do(t.Context(), client.Request{Method: "POST", Path: "/1.0/x", Body: iotest.HalfReader(bytes.NewReader(long))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [sha256.Size]byte
+	if err := json.Unmarshal(answer.Metadata, &got); err != nil || got != sha256.Sum256(long) {
+		t.Errorf("received something else: %v", err)
+	}
+	broken := errors.New("the disk is broken")
+	_, err = c.Do(t.Context(), client.Request{Method: "POST", Path: "/1.0/x", Body: io.MultiReader(bytes.NewReader(long), iotest.ErrReader(broken))})
+	if !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
 	}
 }
 

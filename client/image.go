@@ -94,7 +94,7 @@ func writePart(form *multipart.Writer, field, name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(part, r)
+	_, err = stream{r}.WriteTo(part)
 	return err
 }
 

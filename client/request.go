@@ -121,13 +121,35 @@ func encode(body any) (io.Reader, string, error) {
 	switch b := body.(type) {
 	case nil:
 		return nil, "", nil
+	case *bytes.Reader, *strings.Reader, *bytes.Buffer: // net/http knows how long these are
+		return b.(io.Reader), "application/octet-stream", nil
 	case io.Reader:
-		return b, "application/octet-stream", nil
+		return stream{b}, "application/octet-stream", nil
 	case json.RawMessage:
 		return bytes.NewReader(b), "application/json", nil
 	}
 	data, err := json.Marshal(body)
 	return bytes.NewReader(data), "application/json", err
+}
+
+// pieceSize is how much of a stream is sent at a time.
+const pieceSize = 128 << 10
+
+// stream is a body of any length. It is written in large pieces: those of net/http alone are small, and cost two calls of the kernel each on
+// either side.
+type stream struct{ io.Reader }
+
+// WriteTo writes all of it.
+func (s stream) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{s.Reader}, make([]byte, pieceSize))
+}
+
+// Close closes what can be closed.
+func (s stream) Close() error {
+	if c, ok := s.Reader.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // Get reads the object at path into out and returns its ETag.

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bufio"
 	"encoding/hex"
 	"errors"
 	"hash"
@@ -124,6 +125,11 @@ func (s *Service) Receive(r *http.Request) (u *Upload, err error) {
 
 // receiveParts takes in the two files of a split image, in this order. Another order or name is a flaw.
 func (s *Service) receiveParts(u *Upload, r *http.Request) error {
+	// The reader of parts reads 4 KB at a time.
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{bufio.NewReaderSize(r.Body, bufferSize), r.Body}
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return errs.Newf(errs.Invalid, "the upload is no proper multipart/form-data: %w", err)
@@ -199,7 +205,7 @@ const (
 
 // fill writes what it reads to a file, and hashes it meanwhile on another processor. The kernel begins early to write to disk, so that a
 // Sync at the end does not take long.
-func fill(f *os.File, sum hash.Hash, in io.Reader) (n int64, err error) {
+func fill(f *os.File, sum hash.Hash, in *reader) (n int64, err error) {
 	free, full, done := make(chan []byte, buffers), make(chan []byte, buffers), make(chan struct{})
 	for range buffers {
 		free <- make([]byte, bufferSize)
@@ -215,7 +221,7 @@ func fill(f *os.File, sum hash.Hash, in io.Reader) (n int64, err error) {
 	flushed := int64(0)
 	for {
 		b := <-free
-		got, err := in.Read(b)
+		got, err := io.ReadFull(in, b)
 		if got > 0 {
 			if _, e := f.Write(b[:got]); e != nil {
 				return n, e
@@ -230,7 +236,7 @@ func fill(f *os.File, sum hash.Hash, in io.Reader) (n int64, err error) {
 			flushed = n
 		}
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && in.err == nil:
 			return n, nil
 		case err != nil:
 			return n, err
