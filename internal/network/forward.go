@@ -59,6 +59,9 @@ func (s *Service) CreateForward(ctx context.Context, proj, name string, post api
 			return nil, nil, err
 		}
 		return func(tx store.Tx) error {
+			if err := free(tx, r, a); err != nil { // another network may have been given it meanwhile
+				return err
+			}
 			tx.Announce(f.Change(api.LifecycleNetworkForwardCreated))
 			return forward.Collection.Insert(tx, f)
 		}, append(list, f), nil

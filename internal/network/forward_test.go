@@ -3,6 +3,7 @@ package network_test
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -64,6 +65,30 @@ func TestForwards(t *testing.T) {
 		if !slices.Contains(*w.events, want) {
 			t.Error("no", want, "in", *w.events)
 		}
+	}
+}
+
+// One address can be that of one network only, however many want it at the same time.
+func TestForwardsOfTwoNetworks(t *testing.T) {
+	w := setup(t)
+	w.create(t, "lxdbr0", nil)
+	w.create(t, "lxdbr1", map[string]string{"ipv4.address": "10.1.0.1/24"})
+	for n := range 50 {
+		listen := "192.0.2." + strconv.Itoa(n+1)
+		results := make(chan error, 2)
+		for _, name := range []string{"lxdbr0", "lxdbr1"} {
+			go func() {
+				_, err := w.CreateForward(t.Context(), "default", name, forwardPost(listen, ""))
+				results <- err
+			}()
+		}
+		a, b := <-results, <-results
+		if (a == nil) == (b == nil) || !errs.Is(errors.Join(a, b), errs.Conflict) {
+			t.Fatal(listen, a, b)
+		}
+	}
+	if a, b := w.targets("lxdbr0"), w.targets("lxdbr1"); len(a)+len(b) != 50 {
+		t.Error(a, b)
 	}
 }
 
