@@ -36,35 +36,39 @@ type interior struct {
 }
 
 // enter opens the inside of the process that is a container's first one. It must not end meanwhile, or who calls must look whether it has.
-func (d *Driver) enter(runDir string, pid int) (in *interior, err error) {
-	in = &interior{locker: &d.locker, runDir: runDir, pid: pid}
-	defer func() {
-		if err != nil {
-			in.close()
-		}
-	}()
-	if in.ns, err = os.Open(in.proc("ns/mnt")); err != nil {
+func (d *Driver) enter(runDir string, pid int) (*interior, error) {
+	in := &interior{locker: &d.locker, runDir: runDir, pid: pid}
+	if err := in.open(); err != nil {
+		in.close()
 		return nil, err
 	}
+	return in, nil
+}
+
+// open opens what is held of the process; the caller closes it, also after a failure.
+func (in *interior) open() (err error) {
+	if in.ns, err = os.Open(in.proc("ns/mnt")); err != nil {
+		return err
+	}
 	if in.user, err = os.Open(in.proc("ns/user")); err != nil {
-		return nil, err
+		return err
 	}
 	f, err := os.Open(in.proc("uid_map"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ranges, err := idmap.ParseMap(f)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
+		return err
 	}
 	in.ids = ranges
 	top, err := unix.Open(in.proc("root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: in.proc("root"), Err: err}
+		return &os.PathError{Op: "open", Path: in.proc("root"), Err: err}
 	}
 	owned := func(id uint32) bool { _, ok := in.ids.Inside(int64(id)); return ok }
 	in.root, err = fs.RootAt(os.NewFile(uintptr(top), in.proc("root"))).Guarded(fs.Guard{Owned: owned})
-	return in, err
+	return err
 }
 
 func (in *interior) proc(name string) string { return fmt.Sprintf("/proc/%d/%s", in.pid, name) }
