@@ -64,10 +64,20 @@ func (c *container) Exec(ctx context.Context, cmd machine.Command) (machine.Proc
 		return nil, err
 	}
 	p := &process{helper: helper}
-	if err := p.await(ctx, ours); err != nil {
+	err = p.await(ctx, ours)
+	if p.fd != nil {
+		go p.release()
+	}
+	if err != nil {
 		return nil, errors.Join(err, p.abandon())
 	}
 	return p, nil
+}
+
+// release lets the program go when it has ended.
+func (p *process) release() {
+	_, _ = p.helper.Wait(context.Background()) // its code is asked for elsewhere
+	_ = p.fd.Close()                           // it was good for signals only
 }
 
 // request writes what the helper is to do to a file in memory: arguments and environment would be seen by all users of the host.
@@ -263,7 +273,7 @@ func (p *process) Resize(width, height int) error {
 
 func (p *process) send(s syscall.Signal) error {
 	err := onFD(p.fd, func(fd int) error { return unix.PidfdSendSignal(fd, s, nil, 0) })
-	if errors.Is(err, unix.ESRCH) {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) { // it has ended
 		return nil
 	}
 	return err
