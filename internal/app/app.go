@@ -20,6 +20,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/event"
 	"lxd/internal/op"
+	"lxd/internal/policy"
 	"lxd/internal/rest"
 	"lxd/internal/store"
 	"lxd/internal/trust"
@@ -122,7 +123,7 @@ func (a *App) openDir(context.Context) (err error) {
 
 func (a *App) openStore(context.Context) (err error) {
 	a.hub = event.NewHub(standalone)
-	s, err := a.o.Store(a.dir.join("database"), store.Options{OnAnnounce: a.hub.Announce, OnFailure: func(err error) { a.failed <- err }})
+	s, err := a.o.Store(a.dir.join("database"), store.Options{Guard: policy.Guard, OnAnnounce: a.hub.Announce, OnFailure: func(err error) { a.failed <- err }})
 	if err != nil {
 		return err
 	}

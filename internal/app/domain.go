@@ -82,6 +82,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	})
 	d.backups.Use(d.instances)
 	d.profiles.Use(d.instances)
+	d.projects.Use(contents{a, d})
 	d.networks.Use(d.instances)
 	d.images.Publish(d.instances)
 	a.guests.Use(d.instances)

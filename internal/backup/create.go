@@ -92,6 +92,9 @@ type making struct {
 // Create returns the work that makes a backup which is kept. Without a name one is made up.
 func (s *Service) Create(ctx context.Context, proj, name string, post api.InstanceBackupsPost) (op.Spec, error) {
 	m, err := s.making(ctx, proj, name, Wish{InstanceOnly: post.InstanceOnly || post.ContainerOnly, Compression: post.CompressionAlgorithm, Version: post.Version})
+	if err == nil {
+		err = m.rehearse(ctx)
+	}
 	if err != nil {
 		return op.Spec{}, err
 	}
@@ -115,6 +118,13 @@ func (s *Service) making(ctx context.Context, proj, name string, w Wish) (*makin
 	}
 	c, err := s.check(ctx, proj, &w)
 	return &making{s: s, r: Record{Project: proj, Instance: name}, w: w, compression: c}, err
+}
+
+// rehearse fails if the project allows no backups, also for one that is not kept.
+func (m *making) rehearse(ctx context.Context) error {
+	r := m.r
+	r.Name = op.NewUUID()
+	return m.s.d.Store.Update(store.Trial(ctx), func(tx store.Tx) error { return Collection.Insert(tx, r) })
 }
 
 // admit finds a name.
@@ -236,6 +246,9 @@ func (s *Service) dropFile(r Record) error {
 // seen by the archive's end missing.
 func (s *Service) Stream(ctx context.Context, proj, name string, w Wish, out io.Writer) (op.Spec, error) {
 	m, err := s.making(ctx, proj, name, w)
+	if err == nil {
+		err = m.rehearse(ctx)
+	}
 	if err != nil {
 		return op.Spec{}, err
 	}

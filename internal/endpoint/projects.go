@@ -20,6 +20,7 @@ func Projects(svc *project.Service) []rest.Route {
 		rest.List("GET /1.0/projects", auth.Can("project", "can_view"), h.list),
 		rest.Create("POST /1.0/projects", auth.Can("server", "can_create_projects"), h.create),
 		rest.Get("GET "+one, auth.Can("project", "can_view"), h.get),
+		rest.Get("GET "+one+"/state", auth.Can("project", "can_view"), h.state),
 		rest.Async("POST "+one, auth.Can("project", "can_edit"), h.rename),
 		rest.Async("DELETE "+one, auth.Can("project", "can_delete"), h.remove),
 	}, rest.Edit(one, auth.Can("project", "can_edit"), edit)...)
@@ -42,6 +43,11 @@ func (h projects) create(ctx context.Context, _ *rest.Call, in api.ProjectsPost)
 
 func (h projects) get(ctx context.Context, c *rest.Call) (api.Project, any, error) {
 	return h.svc.Get(ctx, c.PathValue("name"))
+}
+
+func (h projects) state(ctx context.Context, c *rest.Call) (api.ProjectState, any, error) {
+	s, err := h.svc.State(ctx, c.PathValue("name"))
+	return s, nil, err
 }
 
 func (h projects) load(ctx context.Context, c *rest.Call) (api.ProjectPut, any, error) {

@@ -45,7 +45,17 @@ func (s *Service) Create(ctx context.Context, proj string, post api.InstancesPos
 	if err := s.d.Store.View(ctx, c.admit); err != nil {
 		return op.Spec{}, err
 	}
-	return c.spec("instance-create", api.OperationCreatingInstance), nil
+	return c.spec("instance-create", api.OperationCreatingInstance), c.rehearse(ctx)
+}
+
+// rehearse fails with Forbidden if the project will not allow the instance, before anything is fetched or unpacked for it. Whatever
+// else is wrong with it fails the work.
+func (c *creation) rehearse(ctx context.Context) error {
+	err := c.s.d.Store.Update(store.Trial(ctx), func(tx store.Tx) error { return Collection.Insert(tx, c.r) })
+	if errs.Is(err, errs.Forbidden) {
+		return err
+	}
+	return nil
 }
 
 // creation begins one.

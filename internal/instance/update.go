@@ -132,6 +132,9 @@ func (s *Service) checkUpdate(ctx context.Context, old view, next *Record) error
 		return err
 	}
 	next.setVolatile(hwaddrs(v))
+	if err := s.write(store.Trial(ctx), old, *next); err != nil {
+		return err
+	}
 	return s.resize(ctx, old, v)
 }
 
@@ -234,12 +237,33 @@ func (s *Service) Rename(ctx context.Context, proj, name string, post api.Instan
 	if s.status(v.key()) != api.StatusStopped {
 		return op.Spec{}, errs.Newf(errs.Invalid, "the instance is running: stop it before it is renamed or moved")
 	}
+	if err := m.rehearse(ctx); err != nil {
+		return op.Spec{}, err
+	}
 	o := spec(kind, what, v.Record)
 	if m.to.lock() != m.from.lock() {
 		o.Locks = append(o.Locks, m.to.lock())
 	}
 	o.Args, o.Run = m.target(), m.run
 	return o, nil
+}
+
+// rehearse fails with Forbidden if the project will not allow what the instance is to become, before its volume is copied.
+func (m *moving) rehearse(ctx context.Context) error {
+	err := m.s.d.Store.Update(store.Trial(ctx), func(tx store.Tx) error {
+		if m.to.Project != m.from.Project {
+			return Collection.Insert(tx, m.to)
+		}
+		return Collection.Modify(tx, m.from.key(), func(r *Record) error {
+			*r = m.to
+			r.Name = m.from.Name
+			return nil
+		})
+	})
+	if errs.Is(err, errs.Forbidden) {
+		return err
+	}
+	return nil
 }
 
 func (m *moving) target() moveTarget {

@@ -37,6 +37,9 @@ func (s *Service) Update(ctx context.Context, proj, name string, put api.Network
 	}
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
+	if err := s.write(store.Trial(ctx), r); err != nil {
+		return err // what the project does not allow must not reach the host
+	}
 	if !maps.Equal(r.Config, old.Config) {
 		before, err := s.net(ctx, old)
 		if err != nil {
@@ -52,20 +55,22 @@ func (s *Service) Update(ctx context.Context, proj, name string, put api.Network
 		}
 		s.blame(name, nil)
 	}
-	err = s.commit("network-update", func() error {
-		return s.d.Store.Update(ctx, func(tx store.Tx) error {
-			tx.Announce(change(api.LifecycleNetworkUpdated, r))
-			return Collection.Modify(tx, Key(r.Project, r.Name), func(p *Record) error {
-				p.Description, p.Config = r.Description, r.Config
-				return nil
-			})
-		})
-	})
-	if err != nil {
+	if err := s.commit("network-update", func() error { return s.write(ctx, r) }); err != nil {
 		return err
 	}
 	s.look(ctx, r)
 	return nil
+}
+
+// write stores what clients may write of a network.
+func (s *Service) write(ctx context.Context, r Record) error {
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+		tx.Announce(change(api.LifecycleNetworkUpdated, r))
+		return Collection.Modify(tx, Key(r.Project, r.Name), func(p *Record) error {
+			p.Description, p.Config = r.Description, r.Config
+			return nil
+		})
+	})
 }
 
 // complete fails on a network that is being made or removed.

@@ -1,6 +1,8 @@
 package project
 
 import (
+	"math"
+
 	"lxd/internal/host/archive"
 	"lxd/internal/schema"
 )
@@ -8,6 +10,7 @@ import (
 var (
 	allowBlock  = schema.OneOf("allow", "block")
 	managed     = schema.OneOf("allow", "block", "managed")
+	count       = schema.Between(0, math.MaxInt64)
 	compression = schema.Type{Name: "string", OK: func(s string) error { _, err := archive.ParseCompression(s); return err }}
 )
 
@@ -28,35 +31,37 @@ func features() []schema.Key {
 
 func limits() []schema.Key {
 	return []schema.Key{
-		later("limits.containers", schema.Integer, "Largest number of containers"),
-		later("limits.cpu", schema.Integer, "Largest sum of the CPUs of the instances"),
-		later("limits.disk", schema.Size, "Largest sum of the sizes of all volumes"),
-		later("limits.disk.pool.*", schema.Size, "Largest sum of the sizes of the volumes in one pool"),
-		later("limits.instances", schema.Integer, "Largest number of instances"),
-		later("limits.memory", schema.Size, "Largest sum of the memory limits of the instances"),
-		later("limits.networks", schema.Integer, "Largest number of networks"),
-		later("limits.networks.uplink_ips.ipv4.*", schema.Integer, "Largest number of IPv4 addresses from one uplink network"),
-		later("limits.networks.uplink_ips.ipv6.*", schema.Integer, "Largest number of IPv6 addresses from one uplink network"),
-		later("limits.processes", schema.Integer, "Largest sum of the process limits of the instances"),
-		later("limits.virtual-machines", schema.Integer, "Largest number of virtual machines"),
+		{Name: "limits.containers", Type: count, Short: "Largest number of containers"},
+		{Name: "limits.cpu", Type: count, Short: "Largest sum of the CPUs of the instances, each of which must have limits.cpu then"},
+		{Name: "limits.disk", Type: schema.Size, Short: "Largest sum of the sizes of all volumes and images; each volume must have a size then"},
+		{Name: "limits.disk.pool.*", Type: schema.Size, Short: "Largest sum of the sizes of the volumes in one pool"},
+		{Name: "limits.instances", Type: count, Short: "Largest number of instances"},
+		{Name: "limits.memory", Type: schema.Size, Short: "Largest sum of the memory of the instances, each of which must have limits.memory then"},
+		{Name: "limits.networks", Type: count, Short: "Largest number of networks"},
+		{Name: "limits.networks.uplink_ips.ipv4.*", Type: count, Short: "Largest number of IPv4 addresses from one uplink network"},
+		{Name: "limits.networks.uplink_ips.ipv6.*", Type: count, Short: "Largest number of IPv6 addresses from one uplink network"},
+		{Name: "limits.processes", Type: count, Short: "Largest sum of the processes of the instances, each of which must have limits.processes then"},
+		{Name: "limits.virtual-machines", Type: count, Short: "Largest number of virtual machines"},
 	}
 }
 
 func restrictions() []schema.Key {
 	keys := []schema.Key{
-		later("restricted", schema.Bool, "Whether to refuse what is not explicitly allowed"),
-		later("restricted.cluster.groups", schema.Strings, "Cluster groups that instances may be placed on"),
-		later("restricted.containers.interception", schema.OneOf("allow", "block", "full"), "Whether system call interception may be used"),
-		later("restricted.containers.privilege", schema.OneOf("unprivileged", "isolated", "allow"), "Which containers may be privileged"),
-		later("restricted.devices.disk", managed, "Which disk devices may be used"),
-		later("restricted.devices.disk.paths", schema.Strings, "Host paths that disk devices may use"),
-		later("restricted.devices.nic", managed, "Which network devices may be used"),
-		later("restricted.idmap.gid", schema.String, "Host group ids that may be mapped"),
-		later("restricted.idmap.uid", schema.String, "Host user ids that may be mapped"),
-		later("restricted.networks.access", schema.Strings, "Networks that may be used"),
-		later("restricted.networks.subnets", schema.Strings, "Subnets of uplink networks that may be used"),
-		later("restricted.networks.uplinks", schema.Strings, "Networks that may serve as uplink"),
-		later("restricted.networks.zones", schema.Strings, "Network zones that may be used"),
+		{Name: "restricted", Type: schema.Bool, Default: "false", Short: "Whether to refuse what is not explicitly allowed"},
+		{Name: "restricted.cluster.groups", Type: schema.Strings, Short: "Cluster groups that instances may be placed on; unset is all"},
+		{Name: "restricted.containers.interception", Type: schema.OneOf("allow", "block", "full"), Default: "block",
+			Short: "Whether system calls may be intercepted: those that give no power over the host, none, or all"},
+		{Name: "restricted.containers.privilege", Type: schema.OneOf("unprivileged", "isolated", "allow"), Default: "unprivileged",
+			Short: "Whether containers may be privileged, or even have to have host ids of their own"},
+		{Name: "restricted.devices.disk", Type: managed, Default: "managed", Short: "Whether disks may be more than root disks: those of pools, or all"},
+		{Name: "restricted.devices.disk.paths", Type: schema.Strings, Short: "Folders of the host that disks may show if all disks are allowed; unset is all"},
+		{Name: "restricted.devices.nic", Type: managed, Default: "managed", Short: "Whether there may be network interfaces: those on managed networks, or all"},
+		{Name: "restricted.idmap.gid", Type: schema.Strings, Check: checkIDs, Short: "Host group ids that raw.idmap may map"},
+		{Name: "restricted.idmap.uid", Type: schema.Strings, Check: checkIDs, Short: "Host user ids that raw.idmap may map"},
+		{Name: "restricted.networks.access", Type: schema.Strings, Short: "Networks that may be used; unset is all"},
+		{Name: "restricted.networks.subnets", Type: schema.Strings, Default: "block", Short: "Subnets of uplink networks that may be used, as NETWORK:SUBNET"},
+		{Name: "restricted.networks.uplinks", Type: schema.Strings, Default: "block", Short: "Networks that may serve as uplink"},
+		{Name: "restricted.networks.zones", Type: schema.Strings, Default: "block", Short: "Network zones that may be used, with all below them"},
 	}
 	for _, k := range []struct{ name, what string }{
 		{"backups", "backups may be made"}, {"cluster.target", "instances may be placed on a chosen member"},
@@ -67,7 +72,7 @@ func restrictions() []schema.Key {
 		{"devices.unix-hotplug", "hot-plugged devices may be passed in"}, {"devices.usb", "USB devices may be passed in"},
 		{"snapshots", "snapshots may be made"}, {"virtual-machines.lowlevel", "low-level virtual machine options may be used"},
 	} {
-		keys = append(keys, later("restricted."+k.name, allowBlock, "Whether "+k.what))
+		keys = append(keys, schema.Key{Name: "restricted." + k.name, Type: allowBlock, Default: "block", Short: "Whether " + k.what})
 	}
 	return keys
 }
@@ -82,13 +87,4 @@ func specific() []schema.Key {
 		{Name: "images.remote_cache_expiry", Type: schema.Integer, Short: "Days after which an unused cached image is removed"},
 		{Name: "user.*", Type: schema.Blob, Short: "Free-form key of the user"},
 	}
-}
-
-// later is a key that promises to hold something back. Until the server does hold it back, setting it is refused.
-func later(name string, t schema.Type, short string) schema.Key {
-	k := schema.Key{Name: name, Type: t, Later: true, Short: short}
-	if t.Name == schema.Bool.Name {
-		k.Default = "false"
-	}
-	return k
 }

@@ -2,6 +2,7 @@ package project
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"lxd/api"
@@ -10,7 +11,7 @@ import (
 	"lxd/internal/store"
 )
 
-// Delete returns the work that removes an empty project.
+// Delete returns the work that removes an empty project, or with force one and all that is in it.
 func (s *Service) Delete(ctx context.Context, name string, force bool) (op.Spec, error) {
 	if name == Default {
 		return op.Spec{}, errs.Newf(errs.Forbidden, "the default project cannot be deleted")
@@ -19,7 +20,10 @@ func (s *Service) Delete(ctx context.Context, name string, force bool) (op.Spec,
 		if _, err := Collection.Get(tx, name); err != nil {
 			return err
 		}
-		return empty(tx, name, force)
+		if force {
+			return nil
+		}
+		return empty(tx, name)
 	})
 	if err != nil {
 		return op.Spec{}, err
@@ -28,7 +32,14 @@ func (s *Service) Delete(ctx context.Context, name string, force bool) (op.Spec,
 		Kind: "project-delete", Description: api.OperationDeletingProject.String(), Project: Default,
 		Resources: map[string][]string{string(api.EntityTypeProject): {URL("", "projects", name)}},
 		Locks:     []string{"project " + name},
-		Run:       func(ctx context.Context, _ *op.Task) error { return s.remove(ctx, name) },
+		Run: func(ctx context.Context, _ *op.Task) error {
+			if force {
+				if err := s.Contents.Empty(ctx, name); err != nil {
+					return fmt.Errorf("project %q could not be emptied: %w", name, err)
+				}
+			}
+			return s.remove(ctx, name)
+		},
 	}, nil
 }
 
@@ -38,7 +49,7 @@ func (s *Service) remove(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		if err := empty(tx, name, false); err != nil {
+		if err := empty(tx, name); err != nil {
 			return err
 		}
 		if s.Profiles != nil {
@@ -52,13 +63,10 @@ func (s *Service) remove(ctx context.Context, name string) error {
 }
 
 // empty fails when the project holds more than its default profile. The kind is Internal on purpose: clients get status 500.
-func empty(tx store.Tx, name string, force bool) error {
+func empty(tx store.Tx, name string) error {
 	users := content(tx, name)
 	if len(users) == 0 {
 		return nil
-	}
-	if force {
-		return errs.Newf(errs.Unsupported, "project %q has %d objects in it: deleting them along with it is not supported yet, remove them first", name, len(users))
 	}
 	return errs.Newf(errs.Internal, "project %q is not empty: it has %d objects, first %s", name, len(users), users[0].Key)
 }

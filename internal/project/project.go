@@ -90,6 +90,16 @@ type Deps struct {
 	Store store.Store
 	// Profiles may be nil: then new projects start without a profile.
 	Profiles Profiler
+	// Contents is set by Use once it exists.
+	Contents Contents
+}
+
+// Contents is what is in projects.
+type Contents interface {
+	// Empty deletes everything that is in a project but its default profile, running instances included.
+	Empty(ctx context.Context, project string) error
+	// Usage is what the project uses of each resource that can be limited.
+	Usage(ctx context.Context, project string) (api.ProjectState, error)
 }
 
 // Service is the use cases of projects.
@@ -97,6 +107,17 @@ type Service struct{ Deps }
 
 // New makes the service; it has no effects.
 func New(d Deps) *Service { return &Service{d} }
+
+// Use tells the service what is in projects; it must be called before the first request.
+func (s *Service) Use(c Contents) { s.Contents = c }
+
+// State is what a project uses of each resource that can be limited.
+func (s *Service) State(ctx context.Context, name string) (api.ProjectState, error) {
+	if err := s.Check(ctx, name); err != nil {
+		return api.ProjectState{}, err
+	}
+	return s.Contents.Usage(ctx, name)
+}
 
 // Start makes sure that the default project exists.
 func (s *Service) Start(ctx context.Context) error {

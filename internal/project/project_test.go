@@ -138,10 +138,11 @@ func TestNotEmpty(t *testing.T) {
 func TestKeys(t *testing.T) {
 	w, _ := newWorld(t)
 	post := api.ProjectsPost{Name: "p1"}
-	post.Config = map[string]string{"bogus": "1", "limits.instances": "3", "restricted": "false"}
+	post.Config = map[string]string{"bogus": "1", "limits.instances": "-3", "limits.cpu": "2", "restricted": "false", "restricted.idmap.uid": "5-1", "restricted.snapshots": "maybe"}
 	err := w.svc.Create(t.Context(), post)
 	if !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "bogus") || !strings.Contains(err.Error(), "limits.instances") ||
-		strings.Contains(err.Error(), "restricted") {
+		!strings.Contains(err.Error(), "restricted.idmap.uid") || !strings.Contains(err.Error(), "restricted.snapshots") ||
+		strings.Contains(err.Error(), "limits.cpu") || strings.Contains(err.Error(), `"restricted"`) {
 		t.Fatal(err)
 	}
 }

@@ -36,7 +36,7 @@ func renamable(tx store.Tx, from, to string) error {
 	if Collection.Has(tx, to) {
 		return errs.Newf(errs.Conflict, "project %q already exists: choose another name", to)
 	}
-	return empty(tx, from, false)
+	return empty(tx, from)
 }
 
 // rename moves the record; of the content only the default profile is there, which is made anew.

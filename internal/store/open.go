@@ -25,6 +25,7 @@ type replicated struct {
 	replica *replica
 	// twice makes every function run two times, and fail if it wrote something else the second time.
 	twice bool
+	guard func(before, after Tx, touched []Ref) error
 	// lane is held shared by transactions, and exclusively by one that has collided too often.
 	lane sync.RWMutex
 
@@ -38,7 +39,7 @@ type replicated struct {
 func Open(e Engine, o Options) (Store, error) { return open(e, o, false) }
 
 func open(e Engine, o Options, twice bool) (*replicated, error) {
-	s := &replicated{engine: e, replica: newReplica(o.OnAnnounce), twice: twice, pending: map[uint64][]any{}, done: make(chan struct{})}
+	s := &replicated{engine: e, replica: newReplica(o.OnAnnounce), twice: twice, guard: o.Guard, pending: map[uint64][]any{}, done: make(chan struct{})}
 	loaded, once := make(chan struct{}), sync.Once{}
 	go func() {
 		defer close(s.done)
@@ -116,6 +117,9 @@ func (s *replicated) attempt(ctx context.Context, fn func(Tx) error, alone bool)
 	if err != nil {
 		return Verdict{}, err
 	}
+	if isTrial(ctx) {
+		return Verdict{Rev: in.Rev}, nil
+	}
 	if len(in.Writes) == 0 {
 		s.replica.mu.Lock()
 		defer s.replica.mu.Unlock()
@@ -129,16 +133,12 @@ func (s *replicated) attempt(ctx context.Context, fn func(Tx) error, alone bool)
 }
 
 func (s *replicated) run(fn func(Tx) error) (Intent, []any, error) {
-	t := newTx(s.replica.current.Load())
-	if err := fn(t); err != nil {
-		return Intent{}, nil, err
+	t, in, err := s.rehearse(s.replica.current.Load(), fn)
+	if err != nil || !s.twice {
+		return in, t.events, err
 	}
-	in := t.intent()
-	if !s.twice {
-		return in, t.events, nil
-	}
-	again := newTx(t.snap)
-	if err := fn(again); err != nil {
+	again, _, err := s.rehearse(t.snap, fn)
+	if err != nil {
 		return Intent{}, nil, err
 	}
 	if !slices.EqualFunc(byPath(in.Writes), byPath(again.intent().Writes), sameWrite) {
@@ -146,6 +146,22 @@ func (s *replicated) run(fn func(Tx) error) (Intent, []any, error) {
 			"a function given to Update wrote something else when it ran again on the same state: it must not use a clock, chance, or variables that it changes")
 	}
 	return again.intent(), again.events, nil
+}
+
+// rehearse runs fn and asks the guard what it thinks of the outcome.
+func (s *replicated) rehearse(snap *snapshot, fn func(Tx) error) (*tx, Intent, error) {
+	t := newTx(snap)
+	if err := fn(t); err != nil {
+		return t, Intent{}, err
+	}
+	if s.guard != nil {
+		if touched := t.touched(); len(touched) > 0 {
+			if err := s.guard(viewTx{snap}, t, touched); err != nil {
+				return t, Intent{}, err
+			}
+		}
+	}
+	return t, t.intent(), nil
 }
 
 func byPath(w []Write) []Write {

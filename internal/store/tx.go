@@ -139,6 +139,16 @@ func (t *tx) yieldMerged(path string, e *Entry, yield func(Entry) bool) bool {
 	return yield(*e)
 }
 
+// touched are the records written, in order of the first write; references are not records.
+func (t *tx) touched() (all []Ref) {
+	for _, path := range t.order {
+		if collection, key := split(path); collection != refs {
+			all = append(all, Ref{collection, key})
+		}
+	}
+	return all
+}
+
 // intent is what is to be committed. A write that changes nothing becomes a read: so a record that is written again with the same
 // references does not collide with those who look at them.
 func (t *tx) intent() Intent {

@@ -77,7 +77,7 @@ func (s *Service) Create(ctx context.Context, at storage.Name, post api.StorageP
 	if p.compression, err = archive.ParseCompression(text); err != nil {
 		return op.Spec{}, err
 	}
-	if err := s.d.Store.View(ctx, func(tx store.Tx) error { return admit(tx, &p.r) }); err != nil {
+	if err := s.d.Store.Update(store.Trial(ctx), p.insert); err != nil {
 		return op.Spec{}, err
 	}
 	o := spec("volume-backup", api.OperationCreatingCustomVolumeBackup, p.r)
@@ -104,11 +104,8 @@ func (p *packing) run(ctx context.Context, t *op.Task) error {
 			if _, err := storage.Volumes.Get(tx, p.r.Volume.Key()); err != nil {
 				return err
 			}
-			if err := admit(tx, &p.r); err != nil {
-				return err
-			}
 			tx.Announce(p.r.change(ctx, api.LifecycleStorageVolumeBackupCreated))
-			if err := Collection.Insert(tx, p.r); err != nil {
+			if err := p.insert(tx); err != nil {
 				return err
 			}
 			return t.EndJournal(tx)
@@ -116,6 +113,13 @@ func (p *packing) run(ctx context.Context, t *op.Task) error {
 		p.done = err == nil
 		return err
 	}, nil)
+}
+
+func (p *packing) insert(tx store.Tx) error {
+	if err := admit(tx, &p.r); err != nil {
+		return err
+	}
+	return Collection.Insert(tx, p.r)
 }
 
 // file writes the backup; on failure nothing is left.

@@ -201,7 +201,7 @@ func (c *creation) spec() op.Spec {
 }
 
 func (c *creation) run(ctx context.Context, t *op.Task) error {
-	if err := c.s.d.Store.View(ctx, c.free); err != nil {
+	if err := c.s.d.Store.Update(store.Trial(ctx), c.reserve); err != nil {
 		return err
 	}
 	// Until the record is written nothing else keeps the pool.
@@ -310,15 +310,20 @@ func fits(ctx context.Context, p storage.Pool, v storage.Volume) error {
 	return err
 }
 
+// reserve writes the volume's record if the name is free.
+func (c *creation) reserve(tx store.Tx) error {
+	if err := c.free(tx); err != nil {
+		return err
+	}
+	return storage.InsertVolume(tx, c.r)
+}
+
 // record makes the volume one like any other.
 func (c *creation) record(ctx context.Context, t *op.Task) error {
 	c.r.CreatedAt = c.s.d.Now()
 	c.r.Config = storage.WithUUID(c.r.Config)
 	err := c.s.d.Store.Update(ctx, func(tx store.Tx) error {
-		if err := c.free(tx); err != nil {
-			return err
-		}
-		if err := storage.InsertVolume(tx, c.r); err != nil {
+		if err := c.reserve(tx); err != nil {
 			return err
 		}
 		for _, snap := range c.kept {

@@ -168,8 +168,12 @@ func (t *taking) run(ctx context.Context, task *op.Task) error {
 	if err := t.s.d.Store.View(ctx, t.admit); err != nil {
 		return err
 	}
+	err := t.s.d.Store.Update(store.Trial(ctx), func(tx store.Tx) error { return storage.Snapshots.Insert(tx, t.r) })
+	if err != nil {
+		return err
+	}
 	v := t.n.volume().At(t.r.Name)
-	err := task.Step(ctx, "volume", func(ctx context.Context) error { return t.s.d.Pools.Snapshot(ctx, t.n.Pool, v) }, func(ctx context.Context) error {
+	err = task.Step(ctx, "volume", func(ctx context.Context) error { return t.s.d.Pools.Snapshot(ctx, t.n.Pool, v) }, func(ctx context.Context) error {
 		if t.done {
 			return nil
 		}

@@ -75,6 +75,9 @@ func (u *updating) run(ctx context.Context, t *op.Task) error {
 	if err := u.s.d.Store.View(ctx, u.admit); err != nil {
 		return err
 	}
+	if err := u.s.d.Store.Update(store.Trial(ctx), u.write); err != nil {
+		return err // what the project does not allow must not become a quota
+	}
 	if u.old.Config["size"] != u.next["size"] {
 		err := t.Step(ctx, "size", func(ctx context.Context) error { return u.s.resize(ctx, u.n, u.next) }, func(ctx context.Context) error {
 			if u.done {
@@ -95,17 +98,20 @@ func (u *updating) record(ctx context.Context, t *op.Task) error {
 			return err
 		}
 		tx.Announce(change(ctx, api.LifecycleStorageVolumeUpdated, u.n))
-		err := storage.Volumes.Modify(tx, u.n.key(), func(r *storage.VolumeRecord) error {
-			r.Description, r.Config = u.put.Description, maps.Clone(u.next)
-			return nil
-		})
-		if err != nil {
+		if err := u.write(tx); err != nil {
 			return err
 		}
 		return t.EndJournal(tx)
 	})
 	u.done = err == nil
 	return err
+}
+
+func (u *updating) write(tx store.Tx) error {
+	return storage.Volumes.Modify(tx, u.n.key(), func(r *storage.VolumeRecord) error {
+		r.Description, r.Config = u.put.Description, maps.Clone(u.next)
+		return nil
+	})
 }
 
 // resize gives a volume the quota of that configuration.

@@ -57,6 +57,7 @@ func Run(t *testing.T, open Opener) {
 		"dangling reference":           dangling,
 		"contended readers and writer": starvation,
 		"watch order":                  watchOrder,
+		"guard":                        guard,
 		"watch since":                  watchSince,
 		"watch one collection":         watchCollection,
 		"watch ends":                   watchEnds,

@@ -100,9 +100,9 @@ func watchEnds(t *testing.T, open Opener) {
 	s := fresh(t, open, store.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	ends := func(ctx context.Context) chan error {
-		end := make(chan error, 1)
+		end, since := make(chan error, 1), rev(t, s)
 		go func() {
-			for _, err := range s.Watch(ctx, rev(t, s), "") {
+			for _, err := range s.Watch(ctx, since, "") {
 				end <- err
 			}
 		}()
