@@ -1,11 +1,13 @@
 package network_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -187,6 +189,36 @@ func TestACLsOnNetworks(t *testing.T) {
 		t.Error("still there:", policy())
 	}
 	must(t, acls.Delete(t.Context(), "default", "web"))
+}
+
+// An ACL that changes while a network is given it is obeyed as it has become.
+func TestACLThatChangesMeanwhile(t *testing.T) {
+	w := setup(t)
+	rule := func(port string) api.NetworkACLPut {
+		return api.NetworkACLPut{Ingress: []api.NetworkACLRule{{Action: "allow", Protocol: "tcp", DestinationPort: port}}}
+	}
+	w.create(t, "br0", nil)
+	changed := make(chan error, 1)
+	var acls *acl.Service
+	svc := network.New(network.Deps{Store: w.store, Drivers: []network.Driver{w.driver}, Dir: w.dir, Instances: users{}, Hook: func(kind, step, moment string) error {
+		if kind != "network-update" || step != "record" || moment != "before" {
+			return nil
+		}
+		go func() { changed <- acls.Update(context.Background(), "default", "web", rule("443")) }()
+		select {
+		case err := <-changed:
+			changed <- err
+		case <-time.After(100 * time.Millisecond): // it waits its turn
+		}
+		return nil
+	}})
+	acls = acl.New(acl.Deps{Store: w.store, Networks: svc})
+	must(t, acls.Create(t.Context(), "default", api.NetworkACLsPost{NetworkACLPost: api.NetworkACLPost{Name: "web"}, NetworkACLPut: rule("80")}))
+	must(t, svc.Update(t.Context(), "default", "br0", api.NetworkPut{Config: map[string]string{"ipv4.address": "10.0.0.1/24", "security.acls": "web"}}))
+	must(t, <-changed)
+	if p := w.driver.Guarded("br0").Policy.Ingress.Rules[0].DestinationPorts; p[0].First != 443 {
+		t.Error("the network obeys the ACL as it was:", p)
+	}
 }
 
 func TestWarnings(t *testing.T) {

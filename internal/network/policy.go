@@ -54,6 +54,8 @@ func aclRefs(r Record) (refs []store.Ref) {
 
 // Enforce implements acl.Networks.
 func (s *Service) Enforce(ctx context.Context, changed acl.Record, write func(store.Tx) error) (err error) {
+	s.acls.Lock()
+	defer s.acls.Unlock()
 	users, err := s.restricted(ctx, changed)
 	if err != nil {
 		return err

@@ -56,6 +56,8 @@ type Warnings interface {
 type Service struct {
 	d     Deps
 	names sync.Map // name to *sync.Mutex: the networks that are being changed
+	// acls is held to change an ACL, and shared to give one to a network; it is taken before the names.
+	acls sync.RWMutex
 
 	mu   sync.Mutex
 	down map[string]error  // name to why the network did not come up

@@ -19,6 +19,8 @@ const fillTries = 50
 
 // Update replaces what clients may write of a network, on the host first. On failure the host is as before.
 func (s *Service) Update(ctx context.Context, proj, name string, put api.NetworkPut) (err error) {
+	s.acls.RLock()
+	defer s.acls.RUnlock()
 	defer s.hold(name)()
 	old, driver, err := s.find(ctx, proj, name)
 	if err != nil {
