@@ -96,7 +96,7 @@ func (c *Client) PutFile(ctx context.Context, instance, path string, f FilePut) 
 		}
 	}
 	if f.Mode >= 0 {
-		header["X-LXD-mode"] = []string{fmt.Sprintf("%04o", f.Mode)}
+		header["X-LXD-mode"] = []string{fmt.Sprintf("%#o", f.Mode)} // servers take numbers without a zero in front for decimal ones
 	}
 	var body any
 	if f.Content != nil {

@@ -133,6 +133,15 @@ func (h instances) putFile(w http.ResponseWriter, c *rest.Call) (err error) {
 	return sendDone(w)
 }
 
+// modeBase is the base that a mode is written in. It is that of C, so 0 in front is octal; but clients before 6 write all modes with four
+// octal digits, which leaves no 0 in front of set-user-ID modes such as 4755.
+func modeBase(text string) int {
+	if _, err := strconv.ParseUint(text, 8, 16); err == nil && len(text) == 4 {
+		return 8
+	}
+	return 0
+}
+
 // readPut reads the headers of a POST.
 func readPut(h http.Header) (p file.Put, err error) {
 	p = file.Put{Kind: h.Get("X-LXD-type"), UID: -1, GID: -1, Mode: -1}
@@ -143,7 +152,7 @@ func readPut(h http.Header) (p file.Put, err error) {
 		}
 		base := 10
 		if name == "X-LXD-mode" {
-			base = 0
+			base = modeBase(text)
 		}
 		if *into, err = strconv.ParseInt(text, base, 64); err != nil || *into < -1 {
 			return p, errs.Newf(errs.Invalid, "header %s: %q is not a number that is possible here", name, text)

@@ -81,7 +81,7 @@ func (s *Service) Create(ctx context.Context, at storage.Name, post api.StorageP
 		return op.Spec{}, err
 	}
 	o := spec("volume-backup", api.OperationCreatingCustomVolumeBackup, p.r)
-	o.Resources["backups"] = []string{p.r.url()} // as clients before 6 look for it
+	o.Resources["backups"] = []string{"/1.0/backups/" + p.r.Name} // all after this prefix is the name to clients before 6
 	o.Metadata = map[string]any{"entity_url": p.r.url()}
 	o.Locks = append(o.Locks, n.Lock())
 	o.Args, o.Run = custom.Source{Name: n}, p.run

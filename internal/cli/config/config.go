@@ -94,6 +94,22 @@ func (f *configFlags) refuse(server bool) error {
 	return nil
 }
 
+// isSnapshot tells whether arg names a snapshot of an instance.
+func isSnapshot(arg string) bool { return strings.Contains(command.Plain(arg), "/") }
+
+func snapshotKind(a *command.App) *command.Kind[api.InstanceSnapshotPut, api.InstanceSnapshotPut] {
+	return &command.Kind[api.InstanceSnapshotPut, api.InstanceSnapshotPut]{App: a, Noun: "snapshot", Names: 1, Path: device.InstancePath,
+		Writable: func(p *api.InstanceSnapshotPut) api.InstanceSnapshotPut { return *p }}
+}
+
+// needProperty refuses to read or to change the configuration of a snapshot, which stays as it was.
+func (f *configFlags) needProperty() error {
+	if !f.property {
+		return fmt.Errorf("The configuration of a snapshot cannot be read or changed by key: use --property with expires_at, or lxc config show")
+	}
+	return nil
+}
+
 func configGet(a *command.App) *cobra.Command {
 	var f configFlags
 	cmd := a.Leaf(command.Leaf{Use: "get [<remote>:][<instance>] <key>", Short: "Get values for instance or server configuration keys", Least: 1, Most: 2,
@@ -105,6 +121,12 @@ func configGet(a *command.App) *cobra.Command {
 			if server {
 				args = serverArgs(args)
 				return printKey(serverKind(a), args, f, func(s *api.Server) map[string]string { return texts(s.Config) })
+			}
+			if isSnapshot(args[0]) {
+				if err := f.needProperty(); err != nil {
+					return err
+				}
+				return printKey(snapshotKind(a), args, f, func(*api.InstanceSnapshotPut) map[string]string { return nil })
 			}
 			return printKey(device.InstanceKind(a), args, f, func(i *api.Instance) map[string]string {
 				if f.expanded {
@@ -187,6 +209,12 @@ func configChange(a *command.App, server bool, args []string, f configFlags) err
 	if server {
 		return changeServer(a, args, f)
 	}
+	if isSnapshot(args[0]) {
+		if err := f.needProperty(); err != nil {
+			return err
+		}
+		return snapshotKind(a).Update(args, "", func(p *api.InstanceSnapshotPut) error { return property.Write(p, f.changes) })
+	}
 	k := device.InstanceKind(a)
 	return k.Update(args, "", func(p *api.InstancePut) error {
 		if f.property {
@@ -249,7 +277,7 @@ func configShow(a *command.App) *cobra.Command {
 }
 
 func showInstance(a *command.App, arg string, expanded bool) error {
-	if strings.Contains(command.Plain(arg), "/") {
+	if isSnapshot(arg) {
 		return showSnapshot(a, arg)
 	}
 	_, inst, err := command.Load(device.InstanceKind(a), []string{arg}, "")
@@ -315,9 +343,8 @@ func editServer(a *command.App, args []string, target string) error {
 
 // editInstance edits the writable part: the rest of an instance would only distract.
 func editInstance(a *command.App, arg string) error {
-	if strings.Contains(command.Plain(arg), "/") {
-		k := &command.Kind[api.InstanceSnapshotPut, api.InstanceSnapshotPut]{App: a, Noun: "snapshot", Names: 1, Path: device.InstancePath}
-		return k.EditObject([]string{arg}, "")
+	if isSnapshot(arg) {
+		return snapshotKind(a).EditObject([]string{arg}, "")
 	}
 	k := &command.Kind[api.InstancePut, api.InstancePut]{App: a, Noun: "instance", Names: 1, Path: device.InstancePath, Help: device.InstanceHelp}
 	return k.EditObject([]string{arg}, "")

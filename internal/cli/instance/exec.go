@@ -95,7 +95,7 @@ func execute(a *command.App, args []string, f *execFlags) error {
 		Width: int64(width), Height: int64(height), User: int64(f.user), Group: int64(f.group), Cwd: f.cwd}
 	ctx, cancel := context.WithCancel(a.Ctx)
 	defer cancel()
-	streams := client.ExecStreams{Stdin: a.In, Stdout: a.Out, Stderr: a.Err, Control: controls(ctx, interactive, a.Out)}
+	streams := client.ExecStreams{Stdin: a.In, Stdout: a.Out, Stderr: a.Err, Control: controls(ctx, forwarded(interactive), a.Out)}
 	if f.noStdin {
 		streams.Stdin = nil
 	}
@@ -143,9 +143,10 @@ func attachConsole(a *command.App, arg, kind string) error {
 }
 
 func attachTo(a *command.App, server *client.Client, name, kind string) error {
-	ctx, cancel := context.WithCancel(a.Ctx)
+	// A console takes no signals: those that lxc gets end it, and the terminal is as it was.
+	ctx, cancel := signal.NotifyContext(a.Ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer cancel()
-	return console.Attach(ctx, server, name, kind, console.Streams{In: a.In, Out: a.Out, Control: controls(ctx, true, a.Out)})
+	return console.Attach(ctx, server, name, kind, console.Streams{In: a.In, Out: a.Out, Control: controls(ctx, []os.Signal{unix.SIGWINCH}, a.Out)})
 }
 
 // execResult turns the end of a command into the end of lxc. Commands that could not be run keep the code that shells use.
@@ -161,13 +162,18 @@ func execResult(code int, err error) error {
 	return nil
 }
 
-// controls translates the signals that lxc gets, and changes of the terminal's size, for the command.
-func controls(ctx context.Context, interactive bool, out io.Writer) <-chan api.InstanceExecControl {
-	caught := make(chan os.Signal, 10)
+// forwarded are the signals that a command gets when lxc gets them.
+func forwarded(interactive bool) []os.Signal {
 	signals := []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGABRT, unix.SIGALRM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGCONT}
 	if interactive {
 		signals = append(signals, unix.SIGWINCH)
 	}
+	return signals
+}
+
+// controls translates signals that lxc gets, and changes of the terminal's size, for the command.
+func controls(ctx context.Context, signals []os.Signal, out io.Writer) <-chan api.InstanceExecControl {
+	caught := make(chan os.Signal, 10)
 	signal.Notify(caught, signals...)
 	messages := make(chan api.InstanceExecControl)
 	go func() {
