@@ -275,6 +275,15 @@ func (s *Service) replug(ctx context.Context, key string) error {
 	return err
 }
 
+// ofDevice says which device an error is about, unless it says so itself.
+func ofDevice(name string, err error) error {
+	prefix := fmt.Sprintf("device %q: ", name)
+	if strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	return fmt.Errorf("%s%w", prefix, err)
+}
+
 // all takes devices away first, so that others may have what they leave: names, paths, addresses.
 func (p *plugging) all(ctx context.Context, names []string) error {
 	for _, name := range names {
@@ -283,7 +292,7 @@ func (p *plugging) all(ctx context.Context, names []string) error {
 			err = p.unplug(ctx, name)
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("device %q: %w", name, err), p.note(ctx, ""))
+			return errors.Join(ofDevice(name, err), p.note(ctx, ""))
 		}
 	}
 	for _, name := range names {
@@ -291,7 +300,7 @@ func (p *plugging) all(ctx context.Context, names []string) error {
 			continue
 		}
 		if err := p.plug(ctx, name); err != nil {
-			return errors.Join(fmt.Errorf("device %q: %w", name, err), p.note(ctx, ""))
+			return errors.Join(ofDevice(name, err), p.note(ctx, ""))
 		}
 	}
 	return p.note(ctx, "")

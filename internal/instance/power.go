@@ -199,7 +199,14 @@ func errNoFreezer() error {
 	return errs.Newf(errs.Unsupported, "this server cannot freeze instances of this type")
 }
 
-// cpuset is the CPUs that a running instance is given: those that it names, or as many as it asks for, of its NUMA nodes if it names such.
+// limits are those of a running instance. Its CPUs are those that it names, or as many as it asks for, of its NUMA nodes if it names such.
+func (s *Service) limits(key string, keys map[string]string) (machine.Limits, error) {
+	if err := cpu.Present(keys["limits.cpu"], s.d.Host.CPUs); err != nil {
+		return machine.Limits{}, err
+	}
+	return config.Limits(keys, s.d.Host.Memory, s.cpuset(key, keys))
+}
+
 func (s *Service) cpuset(key string, keys map[string]string) string {
 	want := keys["limits.cpu"]
 	if keys["limits.cpu.nodes"] == "" {
@@ -222,7 +229,7 @@ func (s *Service) tune(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	want, err := config.Limits(v.config, s.d.Host.Memory, s.cpuset(key, v.config))
+	want, err := s.limits(key, v.config)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
-	"lxd/internal/instance/config"
 	"lxd/internal/machine"
 	"lxd/internal/op"
 	"lxd/internal/schema"
@@ -232,7 +231,7 @@ func (s *Service) bringUpOne(v view) {
 func (s *Service) resume(ctx context.Context, v view, m machine.Machine) error {
 	r := &running{key: v.key(), m: m, gone: make(chan struct{})}
 	s.cpus.Restore(r.key, v.Run.CPUs)
-	l, err := config.Limits(v.config, s.d.Host.Memory, s.cpuset(r.key, v.config))
+	l, err := s.limits(r.key, v.config)
 	if err != nil {
 		return err
 	}

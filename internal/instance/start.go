@@ -99,7 +99,7 @@ func (l *launch) prepare(ctx context.Context, key string) error {
 	if l.devices, err = l.s.build(ctx, l.v); err != nil {
 		return err
 	}
-	l.limits, err = config.Limits(l.v.config, l.s.d.Host.Memory, l.s.cpuset(key, l.v.config))
+	l.limits, err = l.s.limits(key, l.v.config)
 	return err
 }
 

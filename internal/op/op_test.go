@@ -117,7 +117,7 @@ func TestStepsAreUndoneNewestFirst(t *testing.T) {
 		return tk.Step(ctx, "d", func(context.Context) error { return errs.Newf(errs.Conflict, "taken") }, nothing)
 	}})
 	err := o.Wait(t.Context())
-	if !errs.Is(err, errs.Conflict) || err.Error() != "d: taken" || strings.Join(did, ",") != "a,b,undo b,undo a" {
+	if !errs.Is(err, errs.Conflict) || err.Error() != "taken" || strings.Join(did, ",") != "a,b,undo b,undo a" {
 		t.Error(err, did)
 	}
 }

@@ -55,7 +55,7 @@ func (t *Task) Step(ctx context.Context, name string, do, back func(context.Cont
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if err := do(ctx); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err // without the name, which says nothing to users
 	}
 	if back != nil {
 		t.Add(name, back)

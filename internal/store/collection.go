@@ -103,7 +103,7 @@ func (c Collection[T]) Delete(tx Tx, key string) error {
 		return nil
 	}
 	if users := c.UsedBy(tx, key); len(users) > 0 {
-		return errs.Newf(errs.Invalid, "%s %q is in use by %d others, first %s %q: remove those first",
+		return errs.Newf(errs.Invalid, "%s %q is in use, %d times, first by %s %q: remove those first",
 			c.noun(), lastPart(key), len(users), users[0].Collection, lastPart(users[0].Key))
 	}
 	v, err := c.decode(e)

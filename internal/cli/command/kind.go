@@ -107,19 +107,22 @@ func Load[F, P any](k *Kind[F, P], args []string, target string) (Object, *F, er
 func (k *Kind[F, P]) Show() *cobra.Command {
 	var target *string
 	cmd := k.App.Leaf(Leaf{Use: "show " + k.Words, Short: "Show " + k.Noun + " configurations", Least: k.Names, Most: k.Names,
-		Run: func(args []string) error {
-			o, err := k.At(args, *target)
-			if err != nil {
-				return err
-			}
-			var full F
-			if _, err := o.Read(k.App.Ctx, &full); err != nil {
-				return err
-			}
-			return render.YAML(k.App.Out, tidy(full))
-		}})
+		Run: func(args []string) error { return k.ShowObject(args, *target) }})
 	target = k.target(cmd)
 	return cmd
+}
+
+// ShowObject prints the object that args name.
+func (k *Kind[F, P]) ShowObject(args []string, target string) error {
+	o, err := k.At(args, target)
+	if err != nil {
+		return err
+	}
+	var full F
+	if _, err := o.Read(k.App.Ctx, &full); err != nil {
+		return err
+	}
+	return render.YAML(k.App.Out, tidy(full))
 }
 
 // tidy puts the list UsedBy of an object into order, where it has one.

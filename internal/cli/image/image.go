@@ -53,7 +53,7 @@ func Resolve(a *command.App, server *client.Client, name string) (fingerprint, k
 	case !client.IsNotFound(err):
 		return "", "", err
 	case !isFingerprint(name):
-		return "", "", &client.Error{Status: http.StatusNotFound, Text: "Image not found"}
+		return "", "", &client.Error{Status: http.StatusNotFound, Text: fmt.Sprintf("Image %q not found: lxc image list shows what there is", name)}
 	}
 	var image api.Image
 	_, err = server.Get(a.Ctx, client.Path("images", name), &image)

@@ -24,6 +24,20 @@ func volumeKind(a *command.App) *command.Kind[api.StorageVolume, api.StorageVolu
 	}
 }
 
+func volumeShow(a *command.App) *cobra.Command {
+	var target string
+	cmd := a.Leaf(command.Leaf{Use: "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]", Short: "Show storage volume configurations", Least: 2, Most: 2,
+		Run: func(args []string) error {
+			if _, _, snapshot := named(args[1]); snapshot == "" {
+				return volumeKind(a).ShowObject(args, target)
+			}
+			k := &command.Kind[api.StorageVolumeSnapshot, api.StorageVolumeSnapshotPut]{App: a, Noun: "storage volume snapshot", Names: 2, Path: volumePath}
+			return k.ShowObject(args, target)
+		}})
+	cmd.Flags().StringVar(&target, "target", "", "Cluster member name``")
+	return cmd
+}
+
 // used gives cmd another usage line.
 func used(cmd *cobra.Command, use string) *cobra.Command {
 	cmd.Use = use
@@ -96,7 +110,7 @@ func volumeCommand(a *command.App) *cobra.Command {
 		volumeDetach(a, profiles, "detach-profile [<remote:>]<pool> [<type>/]<volume>[/<snapshot>] <profile> [<device name>]", "Detach storage volumes from profiles"),
 		k.Edit(), volumeExport(a), used(k.Get(), "get [<remote>:]<pool> [<type>/]<volume>[/<snapshot>] <key>"), volumeImport(a), volumeInfo(a),
 		volumeList(a), volumeMove(a), volumeRename(a), volumeRestore(a), k.Set(),
-		used(k.Show(), "show [<remote>:]<pool> [<type>/]<volume>[/<snapshot>]"), volumeSnapshot(a), k.Unset())
+		volumeShow(a), volumeSnapshot(a), k.Unset())
 }
 
 func volumeList(a *command.App) *cobra.Command {

@@ -24,6 +24,17 @@ func TestSets(t *testing.T) {
 	}
 }
 
+func TestPresent(t *testing.T) {
+	for want, ok := range map[string]bool{"": true, "9": true, "0-1": true, "1,3": true, "2-4": false, "9-10": false, "x-y": false} {
+		if err := cpu.Present(want, []int{0, 1, 2, 3}); (err == nil) != ok {
+			t.Error(want, err)
+		}
+	}
+	if err := cpu.Present("7-8", nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAssigner(t *testing.T) {
 	var a cpu.Assigner
 	online := []int{0, 1, 2, 3}

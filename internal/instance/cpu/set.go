@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"lxd/internal/errs"
 )
 
 // Check accepts a count ("2") or a set ("0-3", "1,5").
@@ -43,6 +45,24 @@ func Parse(v string) (cpus []int, err error) {
 		}
 	}
 	return cpus, nil
+}
+
+// Present fails with Invalid where "limits.cpu" names CPUs that are not online. A number of CPUs names none, and with nothing known of the
+// host's every set is taken for good.
+func Present(want string, online []int) error {
+	if _, err := strconv.Atoi(want); err == nil || want == "" || len(online) == 0 {
+		return nil
+	}
+	set, err := Parse(want)
+	if err != nil {
+		return err
+	}
+	for _, n := range set {
+		if !slices.Contains(online, n) {
+			return errs.Newf(errs.Invalid, "limits.cpu %q names CPU %d, but this server has the CPUs %s: choose of these, or give a number of CPUs", want, n, Text(online))
+		}
+	}
+	return nil
 }
 
 // maxCPU bounds what a set may name, so that a typing error does not make a huge list.

@@ -207,5 +207,5 @@ func unused(tx store.Tx, n Name) error {
 	if len(users) == 0 {
 		return nil
 	}
-	return errs.Newf(errs.Invalid, "storage volume %q is in use by %d others, first %s: detach it there first", n.Name, len(users), users[0])
+	return errs.Newf(errs.Invalid, "storage volume %q is in use, %d times, first by %s: detach it there first", n.Name, len(users), users[0])
 }

@@ -31,7 +31,7 @@ func snapshotUnused(tx store.Tx, r storage.SnapshotRecord) error {
 	if len(users) == 0 {
 		return nil
 	}
-	return errs.Newf(errs.Invalid, "snapshot %q of storage volume %q is in use by %d others, first %s: detach it there first", r.Name, r.Volume, len(users), users[0])
+	return errs.Newf(errs.Invalid, "snapshot %q of storage volume %q is in use, %d times, first by %s: detach it there first", r.Name, r.Volume, len(users), users[0])
 }
 
 // removal is the work that removes a snapshot. As with volumes the record goes first.
