@@ -88,6 +88,7 @@ type Volumes interface {
 	GetPool(ctx context.Context, name string) (p api.StoragePool, etag any, err error)
 	GetVolume(ctx context.Context, pool, project string, typ storage.VolumeType, name string) (v api.StorageVolume, etag any, err error)
 	Fill(ctx context.Context, pool string, v storage.Volume, fill func(ctx context.Context, root string) error) error
+	Exports
 }
 
 // Starter runs operations.

@@ -91,7 +91,8 @@ type making struct {
 
 // Create returns the work that makes a backup which is kept. Without a name one is made up.
 func (s *Service) Create(ctx context.Context, proj, name string, post api.InstanceBackupsPost) (op.Spec, error) {
-	m, err := s.making(ctx, proj, name, Wish{InstanceOnly: post.InstanceOnly || post.ContainerOnly, Compression: post.CompressionAlgorithm, Version: post.Version})
+	m, err := s.making(ctx, proj, name, Wish{InstanceOnly: post.InstanceOnly || post.ContainerOnly, Compression: post.CompressionAlgorithm, Version: post.Version,
+		Optimized: post.OptimizedStorage})
 	if err == nil {
 		err = m.rehearse(ctx)
 	}
@@ -99,7 +100,7 @@ func (s *Service) Create(ctx context.Context, proj, name string, post api.Instan
 		return op.Spec{}, err
 	}
 	m.r = Record{Project: proj, Instance: name, Name: post.Name, File: op.NewUUID(), CreatedAt: s.d.Now().UTC(), ExpiresAt: post.ExpiresAt.UTC(),
-		InstanceOnly: m.w.InstanceOnly, Making: true}
+		InstanceOnly: m.w.InstanceOnly, Optimized: m.w.Optimized, Making: true}
 	if err := s.d.Store.View(ctx, m.admit); err != nil {
 		return op.Spec{}, err
 	}
@@ -113,7 +114,11 @@ func (s *Service) Create(ctx context.Context, proj, name string, post api.Instan
 
 // making finds out what is to be packed, and how.
 func (s *Service) making(ctx context.Context, proj, name string, w Wish) (*making, error) {
-	if _, err := s.d.Instances.Original(ctx, proj, name); err != nil {
+	o, err := s.d.Instances.Original(ctx, proj, name)
+	if err == nil && w.Optimized {
+		w.Optimized, err = s.d.Volumes.Exports(ctx, o.Pool)
+	}
+	if err != nil {
 		return nil, err
 	}
 	c, err := s.check(ctx, proj, &w)

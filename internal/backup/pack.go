@@ -46,6 +46,8 @@ type Wish struct {
 	Compression string
 	// Version is that of the format; 0 is the one that all servers read.
 	Version int64
+	// Optimized asks for the format of the storage driver; those that have none write the one that all read.
+	Optimized bool
 }
 
 // check reads the wish.
@@ -93,9 +95,17 @@ func (m *making) pack(ctx context.Context, out io.Writer, progress func(int64)) 
 	if err := p.index(ctx); err != nil {
 		return err
 	}
-	err = m.s.d.Instances.Apart(ctx, o, func(apart string) error { return p.volume(ctx, whole, apart) })
+	err = m.s.d.Instances.Apart(ctx, o, func(apart string) error {
+		if m.w.Optimized {
+			return p.own(ctx, apart)
+		}
+		return p.volume(ctx, whole, apart)
+	})
 	if err != nil {
 		return err
+	}
+	if m.w.Optimized {
+		return p.tw.Close()
 	}
 	if len(o.Snapshots) > 0 {
 		if err := p.folder(snapshots); err != nil {
@@ -122,7 +132,8 @@ func (p *packing) index(ctx context.Context) error {
 	}
 	pool.UsedBy, vol.UsedBy = []string{}, []string{} // others are nobody's business
 	v := index.Volume{StorageVolume: vol, Snapshots: []api.StorageVolumeSnapshot{}}
-	i := index.Index{Name: p.o.Instance.Name, Backend: pool.Driver, Pool: p.o.Pool, Type: p.o.Instance.Type}
+	i := index.Index{Name: p.o.Instance.Name, Backend: pool.Driver, Pool: p.o.Pool, Type: p.o.Instance.Type,
+		Optimized: p.w.Optimized, Header: p.w.Optimized}
 	in := p.o.Instance
 	in.Config = p.portable(in.Config)
 	var kept []api.InstanceSnapshot
@@ -162,6 +173,15 @@ func (p *packing) portable(config map[string]string) map[string]string {
 		delete(config, generation)
 	}
 	return config
+}
+
+// own writes the instance and its snapshots in the format of the storage driver.
+func (p *packing) own(ctx context.Context, apart string) error {
+	o := Own{Layout: Layout{whole, snapshots}, From: storage.Place{Pool: p.o.Pool, Volume: p.o.Volume.At(apart)}, Scratch: p.s.d.Dir, Progress: p.progress}
+	for _, snap := range p.o.Snapshots {
+		o.Snapshots = append(o.Snapshots, snap.Name)
+	}
+	return o.Pack(ctx, p.tw, p.s.d.Volumes)
 }
 
 func (p *packing) folder(name string) error {

@@ -104,8 +104,6 @@ func (s *Service) Import(ctx context.Context, proj string, in *Incoming, over Ov
 		return op.Spec{}, errs.Newf(errs.Unsupported, "the backup is of a virtual machine, which this server does not run yet")
 	case in.Type != string(api.InstanceTypeContainer) || in.Config.Instance == nil:
 		return op.Spec{}, errs.Newf(errs.Invalid, "the backup is of type %q, not of an instance", in.Type)
-	case in.Optimized:
-		return op.Spec{}, errs.Newf(errs.Unsupported, "the backup is in the own format of the storage driver %q: export it without --optimized-storage", in.Backend)
 	}
 	kept, fill, err := s.Unpack(in)
 	if err != nil {
@@ -129,7 +127,11 @@ func (s *Service) Unpack(in *Incoming) ([]api.InstanceSnapshot, Filling, error) 
 		return nil, nil, err
 	}
 	u := &unpacking{s: s, in: in, maps: map[string]idmap.Map{}}
-	return kept, u.fill, u.owners(kept)
+	err = u.owners(kept)
+	if err == nil && in.Optimized && len(u.maps) > 0 {
+		err = errs.Newf(errs.Unsupported, "the files in the optimized backup have owners of the server that made it: export it there without --optimized-storage")
+	}
+	return kept, u.fill, err
 }
 
 // request is what the backup, and the sender, want the instance to be.
@@ -305,6 +307,9 @@ func (in *Incoming) part(ctx context.Context, l Layout) (top, snapshot string, e
 
 // fill unpacks the parts of the backup.
 func (u *unpacking) fill(ctx context.Context, t *op.Task, pool string, root storage.Volume) error {
+	if u.in.Optimized {
+		return u.in.UnpackOwn(ctx, Layout{whole, snapshots}, storage.Place{Pool: pool, Volume: root}, u.s.d.Volumes)
+	}
 	return u.in.Unpack(ctx, Layout{whole, snapshots}, func(snapshot string, a fs.Archive) error {
 		return u.one(ctx, t, place{pool, root.At(snapshot)}, a)
 	})

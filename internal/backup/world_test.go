@@ -71,7 +71,7 @@ func newWorld(t testing.TB) *world {
 	w.st = store.NewMem(store.Options{OnAnnounce: w.heard})
 	t.Cleanup(func() { _ = w.st.Close() })
 	w.ops = op.NewManager(context.Background(), op.Options{Store: w.st, Location: "none"})
-	w.pools = storage.New(storage.Deps{Store: w.st, Drivers: []storage.Driver{mem.New("dir")}, Dir: w.pool, Location: "none"})
+	w.pools = storage.New(storage.Deps{Store: w.st, Drivers: []storage.Driver{mem.New("dir"), own{mem.New("own")}}, Dir: w.pool, Location: "none"})
 	profiles := profile.New(profile.Deps{Store: w.st})
 	projects := project.New(project.Deps{Store: w.st, Profiles: profiles})
 	w.Service = backup.New(context.Background(), backup.Deps{

@@ -83,7 +83,7 @@ func (h backups) stream(w http.ResponseWriter, c *rest.Call, in api.InstanceBack
 	}
 	out := &begun{w: w}
 	spec, err := h.svc.Stream(c.Context(), c.Project, name, backup.Wish{
-		InstanceOnly: in.InstanceOnly || in.ContainerOnly, Compression: in.CompressionAlgorithm, Version: in.Version,
+		InstanceOnly: in.InstanceOnly || in.ContainerOnly, Compression: in.CompressionAlgorithm, Version: in.Version, Optimized: in.OptimizedStorage,
 	}, out)
 	if err != nil {
 		return err

@@ -27,7 +27,11 @@ import (
 const index = "name: c1\nsnapshots: [s0]\nconfig: {version: 2, instance: {name: c1, architecture: x86_64}, snapshots: [{name: s0}]}\n"
 
 // both is the instances and backups of a source and of a sink.
+// exports is for what no test here does.
+type exports = backup.Exports
+
 type both struct {
+	exports
 	content []byte
 	fails   error
 	// snapshots are those that arrived; refuse is why the rest does not.
@@ -187,7 +191,7 @@ func TestBothSidesLearnOfAFailure(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	r := newRig(t)
 	for name, post := range map[string]api.InstanceSource{
-		"mode": {Mode: "magic"}, "refresh": {Refresh: true}, "live": {Live: true},
+		"mode": {Mode: "magic"}, "live": {Live: true},
 	} {
 		if _, err := r.svc.Sink(t.Context(), "default", api.InstancesPost{Source: post}); err == nil {
 			t.Errorf("%s was taken", name)

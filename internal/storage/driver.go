@@ -166,3 +166,27 @@ type Streamer interface {
 	// anywhere, and brings nothing that an archive could not.
 	Receive(ctx context.Context, v Volume, r io.Reader) error
 }
+
+// Part is one of the streams that a volume and its snapshots are exported as.
+type Part struct {
+	// Snapshot is the snapshot that it is of; "" is the volume itself.
+	Snapshot string
+	// Path is where it is in that; "" is its top.
+	Path string
+}
+
+// PartWriter takes a volume in parts.
+type PartWriter struct {
+	// Begin is told once what comes, in order.
+	Begin func(parts []Part) error
+	// Put takes one part, which write writes.
+	Put func(p Part, write func(w io.Writer) error) error
+}
+
+// Exporter is a Streamer whose format is made for files that are kept: a stream for each part, and nothing besides.
+type Exporter interface {
+	// Export hands out v, which may be a snapshot itself, and those of its snapshots that are named: these first, in that order.
+	Export(ctx context.Context, v Volume, snapshots []string, to PartWriter) error
+	// Import makes v and its snapshots of what next yields up to io.EOF, as Receive does of a stream. Each is read before the next comes.
+	Import(ctx context.Context, v Volume, next func() (Part, io.Reader, error)) error
+}

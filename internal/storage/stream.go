@@ -69,10 +69,8 @@ func (s *Service) streamer(ctx context.Context, pool string) (streaming, error) 
 	if !ok {
 		return streaming{}, errs.Newf(errs.Unsupported, "storage pool %q has no format of its own", pool)
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if o := s.open[pool]; o != nil && o.driver != nil {
-		return streaming{t, o.driver.Name()}, nil
+	if name := s.driverOf(pool); name != "" {
+		return streaming{t, name}, nil
 	}
 	return streaming{}, errs.Newf(errs.Unavailable, "storage pool %q is being deleted", pool)
 }

@@ -70,21 +70,29 @@ func Parse(r io.Reader) (Index, error) {
 	if len(b) > Max {
 		return i, errs.Newf(errs.Invalid, "index.yaml is larger than %d MiB", Max>>20)
 	}
-	var doc yaml.Node
-	err = yaml.NewDecoder(bytes.NewReader(b)).Decode(&doc)
+	err = Decode(b, &i)
 	if errors.Is(err, io.EOF) {
 		return i, errs.Newf(errs.Invalid, "index.yaml is empty")
-	}
-	if err == nil {
-		err = simple(&doc, 0)
-	}
-	if err == nil {
-		err = doc.Decode(&i)
 	}
 	if err != nil {
 		return i, errs.Newf(errs.Invalid, "index.yaml cannot be read: %w", err)
 	}
 	return i, i.check()
+}
+
+// Decode reads YAML that may come from anywhere.
+func Decode(b []byte, into any) error {
+	if len(b) > Max {
+		return errs.Newf(errs.Invalid, "it is larger than %d MiB", Max>>20)
+	}
+	var doc yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(b)).Decode(&doc); err != nil {
+		return err
+	}
+	if err := simple(&doc, 0); err != nil {
+		return err
+	}
+	return doc.Decode(into)
 }
 
 // simple refuses what can make a small text large in memory.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lxd/api"
+	"lxd/internal/backup"
 	"lxd/internal/backup/index"
 	"lxd/internal/errs"
 	"lxd/internal/host/archive"
@@ -79,6 +80,11 @@ func (s *Service) Create(ctx context.Context, at storage.Name, post api.StorageP
 	}
 	if err := s.d.Store.Update(store.Trial(ctx), p.insert); err != nil {
 		return op.Spec{}, err
+	}
+	if post.OptimizedStorage {
+		if p.r.Optimized, err = s.d.Pools.Exports(ctx, n.Pool); err != nil {
+			return op.Spec{}, err
+		}
 	}
 	o := spec("volume-backup", api.OperationCreatingCustomVolumeBackup, p.r)
 	o.Resources["backups"] = []string{"/1.0/backups/" + p.r.Name} // all after this prefix is the name to clients before 6
@@ -158,6 +164,12 @@ func (p *packing) pack(ctx context.Context, out io.Writer, progress func(int64))
 	if err := p.index(ctx, tw); err != nil {
 		return err
 	}
+	if p.r.Optimized {
+		if err := p.own(ctx, tw, progress); err != nil {
+			return err
+		}
+		return tw.Close()
+	}
 	if err := p.part(ctx, tw, "", progress); err != nil {
 		return err
 	}
@@ -172,6 +184,17 @@ func (p *packing) pack(ctx context.Context, out io.Writer, progress func(int64))
 		}
 	}
 	return tw.Close()
+}
+
+// own writes the volume and its snapshots in the format of the storage driver.
+func (p *packing) own(ctx context.Context, tw *tar.Writer, progress func(int64)) error {
+	n := p.r.Volume
+	v := storage.Volume{Type: storage.CustomVolume, Project: n.Project, Name: n.Name}
+	o := backup.Own{Layout: backup.Layout{Whole: whole, Snapshots: snapshots}, From: storage.Place{Pool: n.Pool, Volume: v}, Scratch: p.s.d.Dir, Progress: progress}
+	for _, snap := range p.kept {
+		o.Snapshots = append(o.Snapshots, snap.Name)
+	}
+	return o.Pack(ctx, tw, p.s.d.Pools)
 }
 
 func folder(tw *tar.Writer, name string) error {
@@ -207,7 +230,8 @@ func (p *packing) index(ctx context.Context, tw *tar.Writer) error {
 		}
 	}
 	pool.UsedBy, vol.UsedBy = []string{}, []string{} // others are nobody's business
-	i := index.Index{Name: n.Name, Backend: pool.Driver, Pool: n.Pool, Type: string(storage.CustomVolume)}
+	i := index.Index{Name: n.Name, Backend: pool.Driver, Pool: n.Pool, Type: string(storage.CustomVolume),
+		Optimized: p.r.Optimized, Header: p.r.Optimized}
 	for _, snap := range p.kept {
 		i.Snapshots = append(i.Snapshots, snap.Name)
 	}

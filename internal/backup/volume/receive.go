@@ -28,8 +28,6 @@ func (s *Service) Import(ctx context.Context, at storage.Name, in *backup.Incomi
 		return op.Spec{}, errs.Newf(errs.Invalid, "the backup is of type %q, not of a custom storage volume", in.Type)
 	case vol.ContentType != "" && vol.ContentType != "filesystem":
 		return op.Spec{}, errs.Newf(errs.Unsupported, "the backup is of a volume of content type %q, which this server does not have yet", vol.ContentType)
-	case in.Optimized:
-		return op.Spec{}, errs.Newf(errs.Unsupported, "the backup is in the own format of the storage driver %q: export it without --optimized-storage", in.Backend)
 	}
 	a := custom.Arrival{Description: vol.Description, Config: vol.Config}
 	for _, name := range in.Snapshots {
@@ -41,6 +39,9 @@ func (s *Service) Import(ctx context.Context, at storage.Name, in *backup.Incomi
 	}
 	at.Name = cmp.Or(at.Name, in.Name)
 	a.Fill = func(ctx context.Context, t *op.Task, pool string, v storage.Volume) error {
+		if in.Optimized {
+			return in.UnpackOwn(ctx, backup.Layout{Whole: whole, Snapshots: snapshots}, storage.Place{Pool: pool, Volume: v}, s.d.Pools)
+		}
 		return in.Unpack(ctx, backup.Layout{Whole: whole, Snapshots: snapshots}, func(snapshot string, part fs.Archive) error {
 			return s.fill(ctx, t, place{pool, v.At(snapshot)}, part)
 		})

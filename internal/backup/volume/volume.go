@@ -37,6 +37,7 @@ type Record struct {
 	// ExpiresAt is when it is deleted; the zero time is never.
 	ExpiresAt  time.Time `json:"expires_at"`
 	VolumeOnly bool      `json:"volume_only,omitempty"`
+	Optimized  bool      `json:"optimized,omitempty"`
 }
 
 // Collection is where the records live. They go with their volume.
@@ -48,7 +49,7 @@ func (r Record) key() string { return r.Volume.Key() + "/" + r.Name }
 func (r Record) url() string { return r.Volume.Path("backups", r.Name) }
 
 func (r Record) api() api.StoragePoolVolumeBackup {
-	return api.StoragePoolVolumeBackup{Name: r.Name, CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, VolumeOnly: r.VolumeOnly}
+	return api.StoragePoolVolumeBackup{Name: r.Name, CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt, VolumeOnly: r.VolumeOnly, OptimizedStorage: r.Optimized}
 }
 
 func (r Record) change(ctx context.Context, action string) event.Change {

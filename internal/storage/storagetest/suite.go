@@ -50,6 +50,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Driver, scratch string) {
 		{"a failed fill of what is there changes nothing", failsToFill},
 		{"streams carry a volume with its snapshots", streams},
 		{"damaged streams leave nothing", damagedStreams},
+		{"exports carry a volume with its snapshots", exports},
+		{"damaged exports leave nothing", damagedExports},
 		{"quotas hold", limits},
 		{"volumes outlive the pool's closing", reopen},
 		{"destroy takes empty pools only", destroy},

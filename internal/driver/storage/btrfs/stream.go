@@ -63,13 +63,18 @@ func (p *pool) Send(ctx context.Context, v storage.Volume, kept []string, w io.W
 	if err := json.NewEncoder(w).Encode(header{format, rand.Text(), parts}); err != nil {
 		return err
 	}
+	return p.each(parts, stage, func(_ part, args []string) error { return p.send(ctx, args, w) })
+}
+
+// each calls do with the parts in order, and with how the program is to be called to write each of them.
+func (p *pool) each(parts []part, stage string, do func(part part, args []string) error) error {
 	before := map[string]int{} // by path
 	for i, part := range parts {
 		args := []string{"send", "--quiet"}
 		if b, ok := before[part.Path]; ok {
 			args = append(args, "-p", filepath.Join(stage, strconv.Itoa(b)))
 		}
-		if err := p.send(ctx, append(args, filepath.Join(stage, strconv.Itoa(i))), w); err != nil {
+		if err := do(part, append(args, filepath.Join(stage, strconv.Itoa(i)))); err != nil {
 			return err
 		}
 		before[part.Path] = i
@@ -85,11 +90,15 @@ func (p *pool) frozen(v storage.Volume, kept []string, stage string) (parts []pa
 	}
 	defer p.locks.Read(folder)()
 	for _, name := range append(slices.Clone(kept), "") {
-		_, path, err := p.path(v.At(name))
+		at := v.At(name)
+		if name == "" {
+			at = v // may be a snapshot that stands for the volume
+		}
+		_, path, err := p.path(at)
 		if err != nil {
 			return nil, err
 		}
-		if err := missing(path, v.At(name)); err != nil {
+		if err := missing(path, at); err != nil {
 			return nil, err
 		}
 		if o, err := readOwners(path); err != nil || o.Shifted {
@@ -176,6 +185,17 @@ func (p *pool) program(ctx context.Context, c run.Call, theirs *os.File, carry f
 // Receive makes the volume and its snapshots of what Send wrote, all at once. The stream may come from anywhere: what it makes is confined to
 // a folder of its own, and loses what an archive could not bring either.
 func (p *pool) Receive(ctx context.Context, v storage.Volume, r io.Reader) error {
+	in := bufio.NewReaderSize(r, 64<<10)
+	h, err := readHeader(in)
+	if err != nil {
+		return err
+	}
+	return p.arrive(ctx, v, h.ID, func(inbox string) ([]part, error) { return h.Parts, p.receive(ctx, inbox, in) })
+}
+
+// arrive makes the volume of parts that receive has made in an inbox, where they are called by their place in its result. Of two arrivals
+// with the same id one waits for the other.
+func (p *pool) arrive(ctx context.Context, v storage.Volume, id string, receive func(inbox string) ([]part, error)) error {
 	folder, path, err := p.path(v)
 	if err != nil {
 		return err
@@ -183,13 +203,8 @@ func (p *pool) Receive(ctx context.Context, v storage.Volume, r io.Reader) error
 	if v.Snapshot != "" {
 		return errs.Newf(errs.Unsupported, "a stream makes a volume with its snapshots: it cannot become snapshot %q", v.Snapshot)
 	}
-	in := bufio.NewReaderSize(r, 64<<10)
-	h, err := readHeader(in)
-	if err != nil {
-		return err
-	}
 	defer p.locks.Write(folder)()
-	defer p.streams.Write(h.ID)()
+	defer p.streams.Write(id)()
 	if err := free(path, v); err != nil {
 		return err
 	}
@@ -203,10 +218,11 @@ func (p *pool) Receive(ctx context.Context, v storage.Volume, r io.Reader) error
 			p.scrap(inbox)
 		}
 	}()
-	if err := p.receive(ctx, inbox, in); err != nil {
+	parts, err := receive(inbox)
+	if err != nil {
 		return err
 	}
-	return p.build(v, func(made string) error { return p.assemble(ctx, h.Parts, inbox, made, v) },
+	return p.build(v, func(made string) error { return p.assemble(ctx, parts, inbox, made, v) },
 		func(stage string) error { return p.place(stage, folder, v) })
 }
 
