@@ -74,6 +74,7 @@ var proven = [...]string{
 	"storage_api_volume_snapshots",
 	"storage_unmapped",
 	"projects",
+	"container_incremental_copy",
 	"snapshot_scheduling",
 	"snapshot_schedule_aliases",
 	"container_copy_project",

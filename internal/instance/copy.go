@@ -28,6 +28,8 @@ type origin struct {
 	v view
 	// snapshot is the name of the snapshot; "" is the instance as it is now.
 	snapshot string
+	// only says that snapshots stay what they are.
+	only bool
 	// kept are the snapshots that are copied too.
 	kept []Snapshot
 }
@@ -36,13 +38,10 @@ type origin struct {
 func (c *creation) checkCopy(ctx context.Context, post api.InstancesPost) error {
 	src := post.Source
 	name, snapshot, _ := strings.Cut(src.Source, "/")
-	switch {
-	case src.Source == "":
+	if src.Source == "" {
 		return errs.Newf(errs.Invalid, "the source names no instance to copy")
-	case src.Refresh:
-		return errs.Newf(errs.Unsupported, "refreshing a copy is not supported yet by this server: delete it and copy again")
 	}
-	o := &origin{snapshot: snapshot}
+	o := &origin{snapshot: snapshot, only: snapshot != "" || src.InstanceOnly || src.ContainerOnly}
 	err := c.s.d.Store.View(ctx, func(tx store.Tx) error {
 		return o.find(tx, cmp.Or(src.Project, c.r.Project), name, !src.InstanceOnly && !src.ContainerOnly)
 	})
@@ -122,7 +121,7 @@ func (o *origin) copyTo(ctx context.Context, s *Service, to storage.Place) error
 		return err
 	}
 	for _, snap := range o.kept {
-		if err := s.d.Copies.Copy(ctx, to.Pool, from.At(snap.Name), to.Volume.At(snap.Name)); err != nil {
+		if err := o.snapshotTo(ctx, s, snap.Name, to); err != nil {
 			return errors.Join(err, s.d.Volumes.Delete(context.WithoutCancel(ctx), to.Pool, to.Volume))
 		}
 	}
@@ -151,12 +150,20 @@ func (o *origin) carryTo(ctx context.Context, s *Service, to storage.Place) erro
 		return err
 	}
 	for _, name := range names {
-		open := func() (image.Tree, error) { return s.openSnapshot(ctx, o.v, name) }
-		if err := s.carry(ctx, open, storage.Place{Pool: to.Pool, Volume: to.Volume.At(name)}, s.d.Copies.Fill); err != nil {
+		if err := o.snapshotTo(ctx, s, name, to); err != nil {
 			return errors.Join(err, s.d.Volumes.Delete(context.WithoutCancel(ctx), to.Pool, to.Volume))
 		}
 	}
 	return nil
+}
+
+// snapshotTo copies one snapshot to a volume that is there.
+func (o *origin) snapshotTo(ctx context.Context, s *Service, name string, to storage.Place) error {
+	to.Volume = to.Volume.At(name)
+	if o.v.Pool == to.Pool {
+		return s.d.Copies.Copy(ctx, to.Pool, s.volume(o.v).At(name), to.Volume)
+	}
+	return s.carry(ctx, func() (image.Tree, error) { return s.openSnapshot(ctx, o.v, name) }, to, s.d.Copies.Fill)
 }
 
 // filling makes a volume or snapshot of what fill writes.
@@ -191,15 +198,23 @@ func (s *Service) carry(ctx context.Context, open func() (image.Tree, error), to
 
 // insertSnapshots writes the records of the snapshots that came along.
 func (c *creation) insertSnapshots(tx store.Tx) error {
-	for _, snap := range c.kept {
-		was := &snap.Instance
-		was.moveTo(c.r)
-		was.Privileged, was.Config, was.Making = c.r.Privileged, withoutOwn(was.Config), false
+	for _, snap := range c.brought() {
 		if err := Snapshots.Insert(tx, snap); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// brought are the snapshots that come along, as those of this instance.
+func (c *creation) brought() (all []Snapshot) {
+	for _, snap := range c.kept {
+		was := &snap.Instance
+		was.moveTo(c.r)
+		was.Privileged, was.Config, was.Making = c.r.Privileged, withoutOwn(was.Config), false
+		all = append(all, snap)
+	}
+	return all
 }
 
 // rooted is the devices of a snapshot that was in another pool: its root disk is where that of the instance is now.
@@ -230,6 +245,8 @@ type Arrival struct {
 	Same bool
 	// Pool is where its root goes, whatever its devices say; "" leaves it to those.
 	Pool string
+	// Refresh says that an instance that is there is brought up to date; Only that this leaves its snapshots alone.
+	Refresh, Only bool
 	// Snapshots come along.
 	Snapshots []api.InstanceSnapshot
 	// Begin, if set, is called when the work begins, and yields the snapshots. It has no effects.
@@ -246,9 +263,14 @@ const (
 
 // Receive checks a request and returns the work that makes an instance of what arrives. The source of post is not looked at.
 func (s *Service) Receive(ctx context.Context, proj string, post api.InstancesPost, a Arrival) (op.Spec, error) {
-	post.Source = api.InstanceSource{Type: api.SourceTypeNone}
+	post.Source = api.InstanceSource{Type: api.SourceTypeNone, InstanceOnly: a.Only}
 	c := s.creation(proj, post)
 	c.arrival = &a
+	if a.Refresh {
+		if o, there, err := s.refresh(ctx, c); there || err != nil {
+			return o, err
+		}
+	}
 	if err := c.checkSource(ctx, post); err != nil {
 		return op.Spec{}, err
 	}

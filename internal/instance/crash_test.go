@@ -31,6 +31,7 @@ var steps = map[string][]string{
 	"instance-rename":          {"volume", "files", "record"},
 	"instance-move":            {"volume", "files", "record", "cleanup"},
 	"instance-rebuild":         {"image", "volume", "record", "swap"},
+	"instance-refresh":         {"volume", "record", "swap"},
 }
 
 // work is how each kind is brought about, on an instance that is prepared for it.
@@ -60,13 +61,21 @@ var work = map[string]struct {
 	"instance-move": {false, func(t *testing.T, w *world) error {
 		return w.run(w.svc.Rename(t.Context(), "default", "c1", api.InstancePost{Name: "c2", Pool: "other"}))
 	}},
+	"instance-refresh": {false, func(t *testing.T, w *world) error {
+		if err := w.create(t, request("c0")); err != nil && !errs.Is(err, errs.Conflict) {
+			return err
+		}
+		post := request("c1")
+		post.Source = api.InstanceSource{Type: "copy", Source: "c0", Refresh: true}
+		return w.create(t, post)
+	}},
 	"instance-rebuild": {false, func(t *testing.T, w *world) error {
 		return w.run(w.svc.Rebuild(t.Context(), "default", "c1", api.InstanceRebuildPost{Source: request("").Source}))
 	}},
 }
 
 // kept are the kinds of work that need a snapshot to begin with.
-var kept = map[string]bool{"instance-snapshot-delete": true, "instance-snapshot-rename": true, "instance-restore": true, "instance-move": true}
+var kept = map[string]bool{"instance-snapshot-delete": true, "instance-snapshot-rename": true, "instance-restore": true, "instance-move": true, "instance-refresh": true}
 
 func (w *world) prepare(t *testing.T, kind string) {
 	t.Helper()
@@ -141,7 +150,7 @@ func (w *world) consistent(t *testing.T) {
 // removeAll removes whichever instance is there.
 func (w *world) removeAll(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"c1", "c2"} {
+	for _, name := range []string{"c0", "c1", "c2"} {
 		if err := w.remove(t, name, true); err != nil && !errs.Is(err, errs.NotFound) {
 			t.Fatal(err)
 		}

@@ -42,6 +42,11 @@ func (s *Service) Create(ctx context.Context, proj string, post api.InstancesPos
 	if err := c.checkSource(ctx, post); err != nil {
 		return op.Spec{}, err
 	}
+	if post.Source.Refresh && post.Source.Type == api.SourceTypeCopy {
+		if o, there, err := s.refresh(ctx, c); there || err != nil {
+			return o, err
+		}
+	}
 	if err := s.d.Store.View(ctx, c.admit); err != nil {
 		return op.Spec{}, err
 	}

@@ -29,7 +29,7 @@ func (s *Service) Recoverers() map[string]op.Recoverer {
 		"instance-restart":  s.recoverer(s.reconcileUp),
 		"instance-delete":   s.recoverer(s.finishDelete),
 		"instance-snapshot": s.recoverSnapshot, "instance-snapshot-delete": s.recoverSnapshot, "instance-snapshot-rename": s.recoverSnapshot,
-		"instance-restore": s.recoverRestore, "instance-rename": s.recoverMove, "instance-move": s.recoverMove, "instance-rebuild": s.recoverRebuild,
+		"instance-restore": s.recoverRestore, "instance-rename": s.recoverMove, "instance-move": s.recoverMove, "instance-rebuild": s.recoverRebuild, refreshKind: s.recoverRefresh,
 	}
 }
 

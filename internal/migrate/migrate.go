@@ -143,14 +143,13 @@ func (s *Service) Sink(ctx context.Context, proj string, post api.InstancesPost)
 	switch {
 	case src.Mode != "" && src.Mode != "pull" && src.Mode != "push":
 		return op.Spec{}, errs.Newf(errs.Invalid, "unknown migration mode %q: it is pull or push", src.Mode)
-	case src.Refresh:
-		return op.Spec{}, errs.Newf(errs.Unsupported, "refreshing a copy from another server is not supported yet by this server: delete it and copy again")
 	case src.Live:
 		return op.Spec{}, errs.Newf(errs.Unsupported, "receiving a running instance with its state is not supported yet by this server: use --stateless, or stop it")
 	}
 	r := &receiving{s: s}
 	spec, err := s.instances.Receive(ctx, proj, post, instance.Arrival{
 		Kind: instance.ReceiveKind, Description: api.OperationCreatingInstance, Same: true, Begin: r.begin, Fill: r.fill,
+		Refresh: src.Refresh, Only: src.InstanceOnly || src.ContainerOnly,
 	})
 	if err != nil {
 		return spec, err
