@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -100,10 +101,29 @@ func (c *Client) PutFile(ctx context.Context, instance, path string, f FilePut) 
 	}
 	var body any
 	if f.Content != nil {
-		body = f.Content
+		whole, err := small(f.Content)
+		if err != nil {
+			return fmt.Errorf("reading what is to be %s: %w", path, err)
+		}
+		body = whole
 	}
 	_, err := c.Do(ctx, Request{Method: http.MethodPost, Path: filePath(instance, path), Body: body, Header: header})
 	return err
+}
+
+// smallFile is up to which size a file is sent along with the head of its request, as one message.
+const smallFile = 32 << 10
+
+// small is the same content, as something whose length is known if that is small.
+func small(r io.Reader) (io.Reader, error) {
+	head, err := io.ReadAll(io.LimitReader(r, smallFile))
+	if err != nil {
+		return nil, err
+	}
+	if len(head) < smallFile {
+		return bytes.NewReader(head), nil
+	}
+	return io.MultiReader(bytes.NewReader(head), r), nil
 }
 
 // DeleteFile deletes a file, a link or an empty directory in an instance.
