@@ -4,29 +4,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 )
 
-// guestDir is where guestTool has put the program; "" before that.
-var guestDir string
+// guestDir is where guestTool puts the program, one folder for each run of the tests of a package.
+func guestDir() string { return filepath.Join(os.TempDir(), "lxd-guest-"+strconv.Itoa(os.Getpid())) }
 
 // Clean removes what the tests of a package share; call it when all of them have ended.
-func Clean() error {
-	if guestDir == "" {
-		return nil
-	}
-	return os.RemoveAll(guestDir)
-}
+func Clean() error { return os.RemoveAll(guestDir()) }
 
 // guestTool builds the program of test/guest once.
 var guestTool = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lxd-guest-")
-	if err != nil {
+	if err := os.Mkdir(guestDir(), 0o700); err != nil {
 		return "", err
 	}
-	guestDir = dir
-	path := filepath.Join(dir, "guest")
+	path := filepath.Join(guestDir(), "guest")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "lxd/test/guest")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
