@@ -355,4 +355,21 @@ func TestRename(t *testing.T) {
 	if err := w.run(w.svc.Rename(t.Context(), "default", "c1", api.InstancePost{Name: "c2", Live: true})); err != nil {
 		t.Error("one that does not run:", err)
 	}
+	// An interface that the client names would be removed from the host when the instance stops, or fails to start.
+	post := api.InstancePost{Name: "c3", Pool: "other", Config: map[string]string{
+		"user.a": "1", "volatile.eth0.host_name": "lxdbr0", "volatile.last_state.power": "RUNNING", "volatile.idmap.base": "7",
+	}}
+	before := w.get(t, "c2").Config
+	if err := w.run(w.svc.Rename(t.Context(), "default", "c2", post)); err != nil {
+		t.Fatal(err)
+	}
+	after := w.get(t, "c3").Config
+	for _, k := range []string{"volatile.eth0.host_name", "volatile.last_state.power", "volatile.idmap.base"} {
+		if after[k] != before[k] {
+			t.Errorf("the client of a move decides on %s: %q, it was %q", k, after[k], before[k])
+		}
+	}
+	if after["user.a"] != "1" {
+		t.Error(after)
+	}
 }

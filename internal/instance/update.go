@@ -325,6 +325,7 @@ func (m *moving) override(r *Record) {
 		}
 		maps.Copy(config, m.post.Config)
 		r.Config = clean(config)
+		r.setVolatile(m.from.kept(r.Config)) // what a client says of host_name would be an interface of somebody else's
 	}
 	if m.post.Devices != nil {
 		if r.Devices = maps.Clone(m.from.Devices); r.Devices == nil {
