@@ -3,8 +3,11 @@ package network
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"lxd/internal/network/acl"
@@ -43,6 +46,12 @@ type Port struct {
 	FilterMAC, FilterIPv4, FilterIPv6, Isolate bool
 	// Inside is the machine's end; only Connect needs it.
 	Inside Inside
+}
+
+// Owner is what the host side is marked with.
+func (p Port) Owner() string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{p.Project, p.Instance, p.Device}, "\x00")))
+	return fmt.Sprintf("lxd-nic-%x", sum[:8])
 }
 
 // Inside is the machine's end of a Port.

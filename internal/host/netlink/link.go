@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -24,6 +25,8 @@ type Link struct {
 	Type   string
 	Hwaddr string
 	MTU    int
+	// Alias is a free text.
+	Alias string
 	// Master is the index of the bridge or bond it belongs to, 0 for none.
 	Master   int
 	Up       bool
@@ -86,6 +89,8 @@ type Veth struct {
 	Master int
 	// TxQueue is the length of both transmit queues, 0 for the kernel's choice.
 	TxQueue int
+	// Owner is noted at the host side, so that nobody else removes the pair; see DeleteVeth.
+	Owner string
 }
 
 // AddVeth makes the pair: on failure there is neither side.
@@ -109,7 +114,10 @@ func AddVeth(v Veth) error {
 	if err := netlink.LinkAdd(pair); err != nil {
 		return fmt.Errorf("create veth pair %s/%s: %w", v.Host, v.Peer, err)
 	}
-	if v.Master != 0 {
+	if v.Owner != "" {
+		err = netlink.LinkSetAlias(pair, v.Owner)
+	}
+	if err == nil && v.Master != 0 {
 		err = SetMaster(pair.Index, v.Master)
 	}
 	if err == nil && v.PeerUp {
@@ -156,11 +164,19 @@ func Delete(name string) error {
 	return nil
 }
 
-// DeleteVeth removes a veth pair by one of its sides; a missing one is no error. An interface of another kind that has the name is
-// somebody else's, and stays.
-func DeleteVeth(name string) error {
+// random is the form of names that are made up here.
+var random = regexp.MustCompile(`^veth[0-9a-f]{8}$`)
+
+// Of tells whether a link may be that owner's: it says so, or says nothing and has a name that was made up, as when a crash came.
+func (l Link) Of(owner string) bool {
+	return l.Alias == owner || l.Alias == "" && random.MatchString(l.Name)
+}
+
+// DeleteVeth removes a veth pair of that owner by its host side; a missing one is no error. An interface of another kind or owner that has
+// the name is somebody else's, and stays.
+func DeleteVeth(name, owner string) error {
 	l, err := netlink.LinkByName(name)
-	if err == nil && l.Type() == "veth" {
+	if err == nil && l.Type() == "veth" && linkOf(l).Of(owner) {
 		err = netlink.LinkDel(l)
 	}
 	if err != nil && !missing(err) {
@@ -217,7 +233,7 @@ func SetIsolated(index int, on bool) error {
 func linkOf(nl netlink.Link) Link {
 	a := nl.Attrs()
 	l := Link{
-		Index: a.Index, Name: a.Name, Type: nl.Type(), Hwaddr: a.HardwareAddr.String(), MTU: a.MTU, Master: a.MasterIndex,
+		Index: a.Index, Name: a.Name, Type: nl.Type(), Hwaddr: a.HardwareAddr.String(), MTU: a.MTU, Master: a.MasterIndex, Alias: a.Alias,
 		Up: a.Flags&net.FlagUp != 0, Loopback: a.Flags&net.FlagLoopback != 0,
 	}
 	if s := a.Statistics; s != nil {

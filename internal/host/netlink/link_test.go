@@ -1,6 +1,7 @@
 package netlink_test
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -74,10 +75,19 @@ func TestVethInBridge(t *testing.T) {
 
 func TestDeleteVethLeavesOtherKinds(t *testing.T) {
 	br := bridge(t)
-	must(t, netlink.DeleteVeth("br0"))
-	must(t, netlink.DeleteVeth("none0"))
-	must(t, netlink.AddVeth(netlink.Veth{Host: "v0", Peer: "p0", Master: br.Index}))
-	must(t, netlink.DeleteVeth("v0"))
+	must(t, netlink.DeleteVeth("br0", ""))
+	must(t, netlink.DeleteVeth("none0", ""))
+	must(t, netlink.AddVeth(netlink.Veth{Host: "v0", Peer: "p0", Master: br.Index, Owner: "one"}))
+	must(t, netlink.AddVeth(netlink.Veth{Host: "v1", Peer: "p1"}))
+	must(t, netlink.AddVeth(netlink.Veth{Host: "veth0123abcd", Peer: "p2"}))
+	must(t, netlink.AddVeth(netlink.Veth{Host: "veth89abcdef", Peer: "p3", Owner: "one"}))
+	for name, stays := range map[string]bool{"v0": true, "v1": true, "veth0123abcd": false, "veth89abcdef": true} {
+		must(t, netlink.DeleteVeth(name, "another"))
+		if _, ok, err := netlink.Find(name); ok != stays || err != nil {
+			t.Errorf("%s, for another owner: %v, %v", name, ok, err)
+		}
+	}
+	must(t, errors.Join(netlink.DeleteVeth("v0", "one"), netlink.Delete("v1"), netlink.Delete("veth89abcdef")))
 	if _, ok, err := netlink.Find("br0"); !ok || err != nil {
 		t.Error("the bridge is gone", err)
 	}

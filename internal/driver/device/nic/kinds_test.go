@@ -11,6 +11,7 @@ import (
 	"lxd/internal/driver/device/nic"
 	"lxd/internal/driver/device/nic/fake"
 	"lxd/internal/errs"
+	"lxd/internal/host/netlink"
 )
 
 // plugged attaches and connects a NIC of a kind.
@@ -96,6 +97,17 @@ func TestPointToPoint(t *testing.T) {
 	}
 	if _, _, err := plugged(t, k, env(), cfg("nictype", "p2p", "host_name", "mine0")); !errs.Is(err, errs.Conflict) {
 		t.Error("a name that was asked for is taken from another:", err)
+	}
+	if err := errors.Join(l.Pair(netlink.Veth{Host: "other0", Peer: "x", Owner: "somebody"}), l.Shape("other0", netlink.Shape{Sent: 1, Received: 1})); err != nil {
+		t.Fatal(err)
+	}
+	before := l.State()
+	d, _, err := plugged(t, k, env(), cfg("nictype", "p2p", "host_name", "other0", "limits.max", "1Mbit", "ipv4.routes", "10.1.0.0/24"))
+	if !errs.Is(err, errs.Conflict) {
+		t.Error(err)
+	}
+	if err := d.Detach(t.Context()); err != nil || !slices.Equal(l.State(), before) {
+		t.Errorf("what has the name that was asked for was taken from somebody else: %v, %v", l.State(), err)
 	}
 }
 

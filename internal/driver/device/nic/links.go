@@ -6,15 +6,16 @@ import (
 
 	"lxd/internal/errs"
 	"lxd/internal/host/netlink"
+	"lxd/internal/network"
 )
 
 // Links is what NICs need of the host's interfaces.
 type Links interface {
 	Find(name string) (netlink.Link, bool, error)
 	// Pair makes a veth pair, and fails with unix.EEXIST when one of the names is taken. Unpair is idempotent, and leaves interfaces of
-	// other kinds alone.
+	// other kinds and owners alone.
 	Pair(v netlink.Veth) error
-	Unpair(name string) error
+	Unpair(name, owner string) error
 	// Macvlan makes an interface inside on one of the host; Unmacvlan is idempotent.
 	Macvlan(parent string, g netlink.Guest) error
 	Unmacvlan(g netlink.Guest) error
@@ -26,6 +27,15 @@ type Links interface {
 	Unshape(name string) error
 	// Route adds and removes routes by an interface; one that is gone has none.
 	Route(via string, add, remove []netip.Prefix) error
+}
+
+// foreign tells whether the interface of that name is there and not the port's: one that it asked for, and did not get.
+func foreign(l Links, name string, p network.Port) (bool, error) {
+	if name == "" {
+		return false, nil
+	}
+	at, there, err := l.Find(name)
+	return there && !at.Of(p.Owner()), err
 }
 
 // Host is the Links of the real host.
@@ -40,7 +50,7 @@ func (Host) Find(name string) (netlink.Link, bool, error) { return netlink.Find(
 func (Host) Pair(v netlink.Veth) error { return netlink.AddVeth(v) }
 
 // Unpair implements Links.
-func (Host) Unpair(name string) error { return netlink.DeleteVeth(name) }
+func (Host) Unpair(name, owner string) error { return netlink.DeleteVeth(name, owner) }
 
 // Macvlan implements Links.
 func (Host) Macvlan(parent string, g netlink.Guest) error { return netlink.AddMacvlan(parent, g) }

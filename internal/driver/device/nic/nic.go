@@ -200,7 +200,11 @@ func (n *nic) attachedName() string {
 
 // Detach implements device.Device.
 func (n *nic) Detach(ctx context.Context) error {
-	err := errors.Join(n.end(n.links, n.attachedName(), n.via()), n.disconnect(ctx, n.port.HostName))
+	other, err := foreign(n.links, n.attachedName(), n.port)
+	if err == nil && !other {
+		err = n.end(n.links, n.attachedName(), n.via())
+	}
+	err = errors.Join(err, n.disconnect(ctx, n.port.HostName))
 	if kept := n.env.InstanceConfig["volatile."+n.env.Name+".host_name"]; kept != "" && kept != n.port.HostName {
 		err = errors.Join(err, n.disconnect(ctx, kept)) // its configuration changed since
 	}

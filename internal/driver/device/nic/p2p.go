@@ -74,11 +74,11 @@ func (p *pointToPoint) Attach(context.Context) (device.Grant, error) {
 func (p *pointToPoint) Connect(ctx context.Context, netns *os.File) error {
 	v := netlink.Veth{
 		Host: p.host(), Peer: insideName(p.env, p.cfg), PeerNetns: netns, PeerUp: !p.env.Running, PeerHwaddr: p.port.Hwaddr,
-		MTU: p.port.MTU, TxQueue: p.port.TxQueue,
+		MTU: p.port.MTU, TxQueue: p.port.TxQueue, Owner: p.port.Owner(),
 	}
 	err := p.links.Pair(v)
 	if errors.Is(err, unix.EEXIST) && p.port.HostName == "" { // left by a crash: nobody else makes that name
-		if err = p.links.Unpair(v.Host); err == nil {
+		if err = p.links.Unpair(v.Host, v.Owner); err == nil {
 			err = p.links.Pair(v)
 		}
 	}
@@ -101,9 +101,12 @@ func (p *pointToPoint) Change(_ context.Context, before device.Config) (device.G
 
 // Detach implements device.Device.
 func (p *pointToPoint) Detach(context.Context) error {
-	err := errors.Join(p.end(p.links, p.host(), p.host()), p.links.Unpair(p.host()))
+	other, err := foreign(p.links, p.host(), p.port)
+	if err == nil && !other {
+		err = errors.Join(p.end(p.links, p.host(), p.host()), p.links.Unpair(p.host(), p.port.Owner()))
+	}
 	if kept := p.env.InstanceConfig["volatile."+p.env.Name+".host_name"]; kept != "" && kept != p.host() {
-		err = errors.Join(err, p.links.Unpair(kept))
+		err = errors.Join(err, p.links.Unpair(kept, p.port.Owner()))
 	}
 	return err
 }

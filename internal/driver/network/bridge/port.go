@@ -39,7 +39,7 @@ func (d *Driver) Connect(ctx context.Context, n network.Net, p network.Port) (l 
 	if mtu == 0 {
 		mtu = br.MTU
 	}
-	l, err = pair(p, netlink.Veth{MTU: mtu, Master: br.Index, PeerHwaddr: p.Hwaddr, PeerNetns: p.Inside.Netns, PeerUp: p.Inside.Up, TxQueue: p.TxQueue})
+	l, err = pair(p, netlink.Veth{MTU: mtu, Master: br.Index, PeerHwaddr: p.Hwaddr, PeerNetns: p.Inside.Netns, PeerUp: p.Inside.Up, TxQueue: p.TxQueue, Owner: p.Owner()})
 	if err != nil {
 		return l, err
 	}
@@ -66,7 +66,14 @@ func (d *Driver) Connect(ctx context.Context, n network.Net, p network.Port) (l 
 func (d *Driver) Disconnect(ctx context.Context, n network.Net, p network.Port, hostName string) error {
 	var err error
 	if hostName != "" {
-		err = netlink.DeleteVeth(hostName)
+		var l netlink.Link
+		var there bool
+		if l, there, err = netlink.Find(hostName); there && !l.Of(p.Owner()) {
+			hostName = "" // the name that was asked for is that of somebody else's interface
+		}
+	}
+	if err == nil && hostName != "" {
+		err = netlink.DeleteVeth(hostName, p.Owner())
 	}
 	if hostName != "" && (p.FilterMAC || p.FilterIPv4 || p.FilterIPv6) {
 		err = errors.Join(err, d.o.Firewall.Unfilter(ctx, hostName))

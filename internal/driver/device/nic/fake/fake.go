@@ -19,8 +19,9 @@ type Links struct {
 	// Fail makes the next effects of these names fail.
 	Fail map[string]error
 
-	mu    sync.Mutex
-	state map[string]string
+	mu     sync.Mutex
+	state  map[string]string
+	owners map[string]string // of pairs, by the name of the host side
 }
 
 var _ nic.Links = (*Links)(nil)
@@ -43,7 +44,7 @@ func (l *Links) do(name string, fn func()) error {
 		return err
 	}
 	if l.state == nil {
-		l.state = map[string]string{}
+		l.state, l.owners = map[string]string{}, map[string]string{}
 	}
 	fn()
 	return nil
@@ -53,9 +54,10 @@ func (l *Links) do(name string, fn func()) error {
 func (l *Links) Find(name string) (link netlink.Link, ok bool, err error) {
 	err = l.do("find", func() {
 		_, lent := l.state["lent "+name]
-		ok = (name == "host0" || name == "host1") && !lent
+		_, paired := l.state["pair "+name]
+		ok, link.Alias = (name == "host0" || name == "host1") && !lent || paired, l.owners[name]
 	})
-	return netlink.Link{Name: name, Hwaddr: "00:16:3e:00:00:99", MTU: 1500}, ok, err
+	return netlink.Link{Name: name, Alias: link.Alias, Hwaddr: "00:16:3e:00:00:99", MTU: 1500}, ok, err
 }
 
 // Pair implements nic.Links.
@@ -63,7 +65,7 @@ func (l *Links) Pair(v netlink.Veth) error {
 	taken := false
 	err := l.do("pair", func() {
 		if _, taken = l.state["pair "+v.Host]; !taken {
-			l.state["pair "+v.Host] = " " + v.Peer
+			l.state["pair "+v.Host], l.owners[v.Host] = " "+v.Peer, v.Owner
 		}
 	})
 	if taken {
@@ -73,8 +75,12 @@ func (l *Links) Pair(v netlink.Veth) error {
 }
 
 // Unpair implements nic.Links.
-func (l *Links) Unpair(name string) error {
-	return l.do("unpair", func() { delete(l.state, "pair "+name) })
+func (l *Links) Unpair(name, owner string) error {
+	return l.do("unpair", func() {
+		if l.owners[name] == owner {
+			delete(l.state, "pair "+name)
+		}
+	})
 }
 
 // Macvlan implements nic.Links.
