@@ -88,6 +88,11 @@ var crashes = []struct {
 		d.LXC("export", "x", filepath.Join(d.Dir, "x.tar"))
 		d.LXC("delete", "x")
 	}, func(d *harness.Daemon) { _, _ = d.TryLXC("import", filepath.Join(d.Dir, "x.tar")) }},
+	{"instance-refresh", func(d *harness.Daemon) {
+		kept(d)
+		d.LXC("copy", "x", "y")
+		d.LXC("snapshot", "x", "s1")
+	}, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "y", "--refresh") }},
 	{"instance-rebuild", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("rebuild", "busybox", "x") }},
 
 	{"instance-create", elsewhere, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "y", "-s", "vb") }},
