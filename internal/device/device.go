@@ -33,6 +33,8 @@ type Env struct {
 	Leaving bool
 	// IDMap is the user namespace of the instance; none means that it is privileged.
 	IDMap []IDRange
+	// Restricted says that the project may only use what it is allowed to: what guests write must not lead elsewhere.
+	Restricted bool
 }
 
 // IDRange maps Size user and group ids from Inside to Host.
@@ -116,6 +118,8 @@ type Mount struct {
 	// Options are those of the file system, such as "size=1M", and of the mount, such as "nosuid".
 	Options  []string
 	ReadOnly bool
+	// NoLinks fails rather than following symbolic links on the way to Source.
+	NoLinks bool
 	// Recursive takes the mounts below Source along.
 	Recursive bool
 	// Shifted shows the owners of the files as those that have the same ids inside. It has no effect in a privileged machine.

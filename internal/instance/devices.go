@@ -16,6 +16,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/instance/naming"
 	"lxd/internal/machine"
+	"lxd/internal/project"
 	"lxd/internal/schema"
 	"lxd/internal/store"
 )
@@ -112,6 +113,14 @@ type named struct {
 func (s *Service) buildOne(ctx context.Context, v view, name string, env device.Env) (device.Device, error) {
 	k, err := s.kind(v.devices[name])
 	if err != nil {
+		return nil, err
+	}
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		p, err := project.Collection.Get(tx, v.Project)
+		env.Restricted = project.Keys.Bool(p.Config, "restricted")
+		return err
+	})
+	if err != nil && !(env.Leaving && errs.Is(err, errs.NotFound)) {
 		return nil, err
 	}
 	env.Project, env.Instance, env.Name, env.InstanceConfig, env.IDMap = v.Project, v.Name, name, v.config, s.idmap(v)

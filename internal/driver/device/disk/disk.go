@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"lxd/internal/device"
 	"lxd/internal/errs"
 	"lxd/internal/schema"
@@ -122,7 +124,7 @@ type local struct{ disk }
 // Attach implements device.Device: it has no effects.
 func (d local) Attach(context.Context) (device.Grant, error) {
 	source := d.cfg["source"]
-	st, err := os.Stat(source)
+	st, err := d.look(source)
 	if errors.Is(err, os.ErrNotExist) && !d.flag("required") {
 		return device.Grant{}, nil
 	}
@@ -130,14 +132,34 @@ func (d local) Attach(context.Context) (device.Grant, error) {
 		return device.Grant{}, errs.Newf(errs.Invalid, "the source %s cannot be used: %w; with required=false the instance can start without it", source, err)
 	}
 	m := d.mount(source)
-	m.Shifted = d.flag("shift")
+	m.Shifted, m.NoLinks = d.flag("shift"), d.env.Restricted
 	switch kind := st.Mode() & os.ModeType; {
+	case kind&os.ModeDevice != 0 && d.env.Restricted:
+		return device.Grant{}, errs.Newf(errs.Forbidden, "the source %s is a device: a project with restricted=true may only use files and folders of the host", source)
 	case kind&os.ModeDevice != 0 && kind&os.ModeCharDevice == 0:
 		m.FSType = "auto"
 	case kind&os.ModeCharDevice != 0:
 		return device.Grant{}, errs.Newf(errs.Invalid, "the source %s is a character device: add it as a device of type unix-char", source)
 	}
 	return d.grant(m)
+}
+
+// look finds out what the source is. In a restricted project the way there must not have symbolic links: who may write in an allowed
+// folder, such as a guest, could let them lead to any other.
+func (d local) look(source string) (os.FileInfo, error) {
+	if !d.env.Restricted {
+		return os.Stat(source)
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, source, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if errors.Is(err, unix.ELOOP) {
+		return nil, errors.New("there is a symbolic link on the way, which a project with restricted=true may not follow: name the path that it leads to")
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: source, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), source)
+	defer f.Close()
+	return f.Stat()
 }
 
 // Change implements device.Changer.

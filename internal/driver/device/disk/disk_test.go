@@ -205,3 +205,42 @@ func TestLimitsChangeLive(t *testing.T) {
 		}
 	}
 }
+
+func TestRestrictedProjectsFollowNoLinks(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := filepath.Join(dir, "outside")
+	if err := os.MkdirAll(filepath.Join(dir, "allowed/folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(outside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "allowed/link")); err != nil {
+		t.Fatal(err)
+	}
+	e := env()
+	e.Restricted = true
+	for source, want := range map[string]string{"allowed/folder": "", "allowed/link": "symbolic link", "allowed/link/.": "symbolic link", "allowed/none": "no such file"} {
+		d, err := disk.Kind(&volumes{}).New(t.Context(), e, cfg("path", "/x", "source", dir+"/"+source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := d.Attach(t.Context())
+		if want == "" && (err != nil || len(g.Mounts) != 1 || !g.Mounts[0].NoLinks) {
+			t.Errorf("%s: %+v %v", source, g, err)
+		}
+		if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+	d, err := disk.Kind(&volumes{}).New(t.Context(), e, cfg("path", "/x", "source", "/dev/null"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Attach(t.Context()); !errs.Is(err, errs.Forbidden) {
+		t.Error("a device of the host:", err)
+	}
+}

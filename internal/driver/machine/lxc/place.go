@@ -184,7 +184,11 @@ func (in *interior) detach(t *mount.Tree, propagation string) error {
 
 // bind is a clone of what is at a path of the host.
 func bind(m machine.Mount) (*mount.Tree, bool, error) {
-	fd, err := unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC}
+	if m.NoLinks {
+		how.Resolve = unix.RESOLVE_NO_SYMLINKS
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, m.Source, &how)
 	if err != nil {
 		return nil, false, &os.PathError{Op: "open", Path: m.Source, Err: err}
 	}
