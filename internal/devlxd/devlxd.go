@@ -180,7 +180,10 @@ func (s *Service) Shutdown(context.Context) error {
 	}
 	clear(s.guests)
 	s.mu.Unlock()
-	return s.http.Close()
+	if err := s.http.Close(); !errors.Is(err, net.ErrClosed) { // it closes the listeners once more
+		return err
+	}
+	return nil
 }
 
 // find finds the guest that an instance is; nil when it is gone.

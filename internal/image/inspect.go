@@ -140,7 +140,7 @@ func (i *inspection) walk(path string, keep func(string) bool, f *facts, split b
 
 // thorough is how far into a file every entry is looked at. Of larger files no more is read than is needed to know what they are: their end
 // is looked at when they are unpacked, which refuses the same things.
-const thorough = 1 << 20
+const thorough = 2 << 20
 
 // knows tells whether the archive has shown what it is.
 func (w *walk) knows() bool {

@@ -229,12 +229,12 @@ func TestProxy(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
 		here, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
+		_, _ = io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
 		go func() { _, _ = io.Copy(there, here); _ = there.Close() }()
 		_, _ = io.Copy(here, there)
 		_ = here.Close()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,6 +30,10 @@ type process struct {
 	pid      int
 	fd       *os.File
 	terminal *os.File
+
+	mu sync.Mutex
+	// ended says that fd is closed.
+	ended bool
 }
 
 // Exec starts cmd in the container.
@@ -77,7 +82,10 @@ func (c *container) Exec(ctx context.Context, cmd machine.Command) (machine.Proc
 // release lets the program go when it has ended.
 func (p *process) release() {
 	_, _ = p.helper.Wait(context.Background()) // its code is asked for elsewhere
-	_ = p.fd.Close()                           // it was good for signals only
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.fd.Close() // it was good for signals only
+	p.ended = true
 }
 
 // request writes what the helper is to do to a file in memory: arguments and environment would be seen by all users of the host.
@@ -272,8 +280,13 @@ func (p *process) Resize(width, height int) error {
 }
 
 func (p *process) send(s syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return nil
+	}
 	err := onFD(p.fd, func(fd int) error { return unix.PidfdSendSignal(fd, s, nil, 0) })
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) { // it has ended
+	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	return err
