@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"lxd/internal/device"
 	"lxd/internal/driver/device/nic"
 	"lxd/internal/driver/device/nic/fake"
@@ -163,4 +165,25 @@ func TestPhysical(t *testing.T) {
 		t.Error("left of a failure:", left, err)
 	}
 	_ = d
+}
+
+// busy has the MAC address of a NIC in use for its first calls, as a host has whose last machine is not wholly gone.
+type busy struct {
+	*fake.Links
+	calls int
+}
+
+func (b *busy) Macvlan(parent string, g netlink.Guest) error {
+	err := b.Links.Macvlan(parent, g)
+	if b.calls++; b.calls < 3 {
+		return errors.Join(err, unix.EADDRINUSE)
+	}
+	return err
+}
+
+func TestMacvlanWaitsForItsAddress(t *testing.T) {
+	b := &busy{Links: &fake.Links{}}
+	if _, _, err := plugged(t, nic.Macvlan(b), env(), cfg("nictype", "macvlan", "parent", "host0")); err != nil || b.calls != 3 {
+		t.Error(err, b.calls)
+	}
 }

@@ -2,8 +2,12 @@ package nic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"lxd/internal/device"
 	"lxd/internal/errs"
@@ -25,6 +29,12 @@ func Macvlan(links Links) device.Kind {
 		return &macvlan{links: links, env: env, cfg: cfg, port: portOf(env, cfg)}, nil
 	}}
 }
+
+const (
+	// goneTime is how long an interface of an earlier run may take to go, retryTime the time between attempts until it has.
+	goneTime  = 5 * time.Second
+	retryTime = 10 * time.Millisecond
+)
 
 // macvlan has no side on the host: the interface goes with the machine's network namespace.
 type macvlan struct {
@@ -48,8 +58,24 @@ func (m *macvlan) Attach(context.Context) (device.Grant, error) {
 }
 
 // Connect implements device.Connector.
-func (m *macvlan) Connect(_ context.Context, netns *os.File) error {
-	return m.links.Macvlan(m.cfg["parent"], m.inside(netns))
+func (m *macvlan) Connect(ctx context.Context, netns *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, goneTime)
+	defer cancel()
+	for {
+		err := m.links.Macvlan(m.cfg["parent"], m.inside(netns))
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return err
+		}
+		if e := m.links.Unmacvlan(m.inside(netns)); e != nil { // it is there, and cannot be brought up
+			return errors.Join(err, e)
+		}
+		// The kernel removes the interface of a machine that has just ended by and by, and keeps its MAC address until then.
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(retryTime):
+		}
+	}
 }
 
 // Disconnect implements device.Disconnector.
