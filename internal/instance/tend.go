@@ -17,15 +17,7 @@ import (
 
 // tend does each minute what is due, until the service is closed.
 func (s *Service) tend() {
-	for {
-		wake := time.Now().Truncate(time.Minute).Add(time.Minute)
-		select {
-		case <-time.After(time.Until(wake)):
-			s.Tend(s.base, wake)
-		case <-s.closing:
-			return
-		}
-	}
+	op.EachMinute(s.closing, func(minute time.Time) { s.Tend(s.base, minute) })
 }
 
 // Tend removes the snapshots that have expired and takes those that are scheduled for that minute. It waits for both.

@@ -3,7 +3,6 @@ package btrfs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,11 +190,7 @@ func named(t storage.VolumeType, name string) storage.Volume {
 
 // Usage is what the file system that the pool is on has.
 func (p *pool) Usage(context.Context) (used, total uint64, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(p.dir, &st); err != nil {
-		return 0, 0, fmt.Errorf("usage of %s: %w", p.dir, err)
-	}
-	return (st.Blocks - st.Bfree) * uint64(st.Bsize), st.Blocks * uint64(st.Bsize), nil
+	return tree.Usage(p.dir)
 }
 
 // patience is how long Close waits for the background: what is in the trash is removed after the next opening as well.
