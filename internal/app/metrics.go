@@ -38,6 +38,9 @@ func (a *App) metrics() []rest.Route {
 			return n, err
 		},
 	})
+	ctx, cancel := context.WithCancel(context.Background())
+	go svc.Refresh(ctx)
+	a.onClose("metrics", func(context.Context) error { cancel(); return nil })
 	return monitoring.Routes(svc, monitoring.Rules{Project: d.projects.Check, Open: func(ctx context.Context) (bool, error) {
 		v, err := d.server.Get(ctx, server.MetricsAuthentication)
 		return err == nil && !schema.IsTrue(v), err

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -164,6 +165,10 @@ func TestOneThatHangsHoldsUpNobody(t *testing.T) {
 		if took := time.Since(begun); took > 3*time.Second {
 			t.Error("a scrape took", took)
 		}
+		begun = time.Now()
+		if text(t, s, everything); time.Since(begun) > 0 {
+			t.Error("those that hang are waited for again, for", time.Since(begun))
+		}
 		time.Sleep(9 * time.Second)
 		if out := text(t, s, everything); !strings.Contains(out, `name="last"`) {
 			t.Error("those behind the ones that hang are never read")
@@ -176,6 +181,61 @@ func TestOneThatHangsHoldsUpNobody(t *testing.T) {
 		close(hang)
 		synctest.Wait()
 	})
+}
+
+// TestRefresh has scrapes answered from memory for as long as there are some.
+func TestRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &meter{first: func() error { time.Sleep(time.Second); return nil }}
+		s := service(one("slow", slow))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go s.Refresh(ctx)
+		time.Sleep(time.Minute)
+		if slow.reads.Load() != 0 {
+			t.Fatal("read though nobody asked")
+		}
+		text(t, s, everything)
+		for range 20 {
+			time.Sleep(9500 * time.Millisecond)
+			begun := time.Now()
+			if out := text(t, s, everything); !strings.Contains(out, `name="slow"`) || time.Since(begun) > 0 {
+				t.Fatalf("a scrape took %s", time.Since(begun))
+			}
+		}
+		time.Sleep(6 * time.Minute)
+		last := slow.reads.Load()
+		if time.Sleep(time.Hour); slow.reads.Load() != last {
+			t.Error("read though nobody asks any more")
+		}
+	})
+}
+
+// TestLint is what "promtool check metrics" says: nothing but that some published names and types are not as its authors would have them.
+func TestLint(t *testing.T) {
+	problems, err := promlint.New(strings.NewReader(strings.TrimSuffix(text(t, service(one("c1", &meter{})), everything), "# EOF\n"))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := []string{
+		`non-counter metrics should not have "_total" suffix: lxd_cpu_effective_total`,
+		`non-counter metrics should not have "_total" suffix: lxd_procs_total`,
+		`counter metrics should have "_total" suffix: lxd_uptime_seconds`,
+	}
+	for _, p := range problems {
+		said := p.Text + ": " + p.Metric
+		if i := slices.Index(published, said); i >= 0 {
+			published = slices.Delete(published, i, i+1)
+			continue
+		}
+		if p.Text == "metric names should be written in 'snake_case' not 'camelCase'" && strings.HasPrefix(p.Metric, "lxd_memory_") {
+			continue
+		}
+		t.Error(said)
+	}
+	if len(published) > 0 {
+		t.Error("not said any more:", published)
+	}
 }
 
 func TestOneThatFailsIsLeftOut(t *testing.T) {

@@ -22,6 +22,10 @@ const (
 	patience = 2 * time.Second
 	// atOnce is how many instances are read at the same time.
 	atOnce = 8
+	// pause is the time between two readings in the background, so that samples are never too old even if one takes all the time that
+	// it may; attention is how long after the last scrape that goes on.
+	pause     = fresh - patience - time.Second
+	attention = 5 * time.Minute
 )
 
 // Target is an instance that runs on this member.
@@ -61,20 +65,23 @@ type Service struct {
 
 	mu   sync.Mutex
 	kept map[machine.Meter]*reading
+	// asked is when somebody last wanted to see the metrics; wake ends the sleep of Refresh when somebody does.
+	asked time.Time
+	wake  chan struct{}
 }
 
 // reading is the samples of one running machine.
 type reading struct {
 	target Target
-	// at is when they were read; busy is closed when a reading that is under way has ended.
-	at   time.Time
-	busy chan struct{}
-	set  set
+	// at is when they were read; busy is closed when a reading that is under way since began has ended.
+	at, began time.Time
+	busy      chan struct{}
+	set       set
 }
 
 // New makes the service; it has no effects.
 func New(from Sources) *Service {
-	return &Service{from: from, kept: map[machine.Meter]*reading{}}
+	return &Service{from: from, kept: map[machine.Meter]*reading{}, wake: make(chan struct{}, 1)}
 }
 
 // Filter says what is to be shown to a caller.
@@ -105,6 +112,7 @@ func (s *Service) Write(ctx context.Context, w io.Writer, f Filter) error {
 			out.add("lxd_instances", float64(counts[of]), label{"project", of.Project}, label{"type", of.Type})
 		}
 	}
+	s.attend()
 	all := s.from.Targets()
 	s.forget(all)
 	var shown []Target
@@ -113,7 +121,7 @@ func (s *Service) Write(ctx context.Context, w io.Writer, f Filter) error {
 			shown = append(shown, t)
 		}
 	}
-	for _, one := range s.read(ctx, shown) {
+	for _, one := range s.read(ctx, shown, fresh) {
 		out.merge(one)
 	}
 	return out.write(w)
@@ -139,48 +147,53 @@ func (s *Service) server(ctx context.Context, out set) error {
 	return nil
 }
 
-// read returns the samples of the targets, in their order. One that hangs holds up nobody for longer than patience, and is not asked
-// again before it has answered.
-func (s *Service) read(ctx context.Context, targets []Target) []set {
-	out := make([]set, len(targets))
+// read returns the samples of the targets, in their order; those older than age are read anew. One that hangs holds up nobody for longer
+// than patience, once, and is not asked again before it has answered.
+func (s *Service) read(ctx context.Context, targets []Target, age time.Duration) []set {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	slots := make(chan struct{}, atOnce)
-	var all sync.WaitGroup
+	readings := make([]*reading, len(targets))
+	var pending []<-chan struct{}
 	for i, t := range targets {
-		r, busy := s.begin(t, slots)
-		all.Go(func() {
-			select {
-			case <-busy:
-			case <-ctx.Done():
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			out[i] = r.set
-		})
+		r, busy := s.begin(t, age, slots)
+		readings[i] = r
+		if busy != nil {
+			pending = append(pending, busy)
+		}
 	}
-	all.Wait()
+	for _, busy := range pending {
+		select {
+		case <-busy:
+		case <-ctx.Done():
+		}
+	}
+	out := make([]set, len(targets))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, r := range readings {
+		out[i] = r.set
+	}
 	return out
 }
 
-// begin starts to read one instance unless that was done lately; busy is closed when its samples can be shown.
-func (s *Service) begin(t Target, slots chan struct{}) (r *reading, busy <-chan struct{}) {
+// begin starts to read one instance unless that was done lately; busy is closed when its samples can be shown, and nil when they can be
+// shown now. That is so too for one that hangs: its last samples, however old, are all that there is.
+func (s *Service) begin(t Target, age time.Duration, slots chan struct{}) (r *reading, busy <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r = s.kept[t.Meter]
-	if r != nil && (r.busy != nil || time.Since(r.at) < fresh && r.target.Name == t.Name) {
-		if r.busy == nil {
-			done := make(chan struct{})
-			close(done)
-			return r, done
-		}
-		return r, r.busy
-	}
 	if r == nil {
 		r = &reading{}
 		s.kept[t.Meter] = r
 	}
-	r.target, r.busy = t, make(chan struct{})
+	switch {
+	case time.Since(r.at) < age && r.target.Name == t.Name, r.busy != nil && time.Since(r.began) >= patience:
+		return r, nil
+	case r.busy != nil:
+		return r, r.busy
+	}
+	r.target, r.busy, r.began = t, make(chan struct{}), time.Now()
 	go s.measure(r, t, r.busy, slots)
 	return r, r.busy
 }

@@ -50,6 +50,9 @@ var rows = []row{
 	{name: "60 starts, 6 at a time", unit: "ms", ratio: 0.35, rounds: 3, prepare: sixty, measure: startSixty, finish: dropSixty},
 	{name: "scrape of the metrics with 60 running", unit: "ms", ratio: 0.2, rounds: 3, prepare: sixtyRunning, measure: scrapeRow, finish: dropSixty},
 	{name: "512 MB through a proxy device", unit: "ms", ratio: 1, rounds: 5, prepare: proxy, measure: proxyRow, finish: drop},
+	{name: "GET /1.0, a hundred times", unit: "ms", ratio: 0.7, measure: repeatedly("/1.0")},
+	{name: "lxc project list", unit: "ms", ratio: 0.7, measure: timed("project", "list")},
+	{name: "lxc profile show", unit: "ms", ratio: 0.7, measure: timed("profile", "show", "default")},
 	{name: "private memory a running container leaves", unit: "MB", ratio: 0.1, rounds: 3, measure: memoryRow},
 	{name: "daemon: start to ready", unit: "ms", ratio: 0.5, measure: readyRow},
 	{name: "daemon: idle RSS", unit: "MB", ratio: 1.0, rounds: 3, measure: idleRow},
@@ -253,6 +256,20 @@ func listRow(_ context.Context, _ *bench, s *server, _ int) (float64, error) {
 	t := time.Now()
 	err := s.get("/1.0/instances?recursion=2", nil)
 	return since(t), err
+}
+
+// repeatedly times a hundred requests on one connection, since one is too short to be measured.
+func repeatedly(path string) func(context.Context, *bench, *server, int) (float64, error) {
+	return func(_ context.Context, _ *bench, s *server, _ int) (float64, error) {
+		return timedCall(func() error {
+			for range 100 {
+				if err := s.get(path, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 }
 
 // crowd makes as many stopped instances as the rows about lists need; it is kept for all of them.
