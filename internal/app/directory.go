@@ -80,4 +80,7 @@ func (d *directory) join(name ...string) string {
 	return filepath.Join(append([]string{d.path}, name...)...)
 }
 
-func (d *directory) close() error { return d.lock.Close() }
+// close gives the lock back. It is not left to the closing of the file: a child that is just being started holds that too, for a moment.
+func (d *directory) close() error {
+	return errors.Join(syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close())
+}

@@ -36,6 +36,11 @@ import (
 //	                          script trust, and keeps the address.
 //	image FILE [KEY=VALUE]    writes a small image that is good enough for the fake machines, with properties. KEY may be
 //	                          architecture or expiry_date too.
+//	restart [NAME=FILE …]     ends the daemon, puts copies of files of the script into its state folder under those names (an empty
+//	                          FILE removes one), and starts it again. "! restart" says that it does not start: standard error has why.
+//	authority NAME ca FILE    keeps the certificate of a certificate authority, which is made when it is first named. Likewise
+//	                          "revoked FILE" keeps its signed list of revoked certificates, "revoke CERTIFICATE" puts one on that
+//	                          list, and "sign CERTIFICATE KEY [LIFE]" makes a certificate for a client or a server on 127.0.0.1.
 //	retry COMMAND …           repeats a command until it succeeds, 10 s at most.
 func Params(kind, dir string, start func(env *testscript.Env) error) testscript.Params {
 	return testscript.Params{
@@ -53,7 +58,7 @@ func Params(kind, dir string, start func(env *testscript.Env) error) testscript.
 		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"net": runIn, "port": port, "tree": streamsTree, "mirror": mirror,
+			"restart": restart, "authority": signing, "net": runIn, "port": port, "tree": streamsTree, "mirror": mirror,
 			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "say": say, "heard": heard,
 		},
 	}
@@ -66,6 +71,7 @@ func setUp(env *testscript.Env, start func(*testscript.Env) error) error {
 		return err
 	}
 	env.Setenv("SSL_CERT_FILE", path)
+	env.Values[authoritiesKey{}] = authorities{}
 	return start(env)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -57,7 +58,7 @@ func TestScripts(t *testing.T) {
 	for _, dir := range areas(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
-			testscript.Run(t, harness.Params("fake", dir, setup(inMemory)))
+			testscript.Run(t, harness.Params("fake", dir, lasting(dir)))
 		})
 	}
 }
@@ -73,7 +74,7 @@ func TestHowto(t *testing.T) {
 	if err := harness.Howto("../../doc/howto", dir); err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, harness.Params("fake", dir, setup(inMemory)))
+	testscript.Run(t, harness.Params("fake", dir, lasting(dir)))
 }
 
 func areas(t *testing.T) []string {
@@ -102,12 +103,16 @@ func setup(open opener) func(env *testscript.Env) error {
 			return err
 		}
 		env.Defer(func() { _ = os.RemoveAll(root) })
-		a, err := app.Open(context.Background(), app.Options{Dir: filepath.Join(root, "lxd"), Store: open, Backends: fakes})
+		set, err := fakes("")
 		if err != nil {
 			return err
 		}
+		d := &daemon{options: app.Options{Dir: filepath.Join(root, "lxd"), Store: open, Backends: func(string) (all.Set, error) { return set, nil }}}
+		if err := d.Start(); err != nil {
+			return err
+		}
 		env.Defer(func() {
-			if err := a.Close(context.Background()); err != nil {
+			if err := d.Stop(); err != nil {
 				env.T().Log(err)
 				env.T().FailNow()
 			}
@@ -118,8 +123,44 @@ func setup(open opener) func(env *testscript.Env) error {
 			env.Setenv(k, v)
 		}
 		harness.Listening(env)
+		harness.Restarting(env, d)
 		return nil
 	}
+}
+
+// lasting opens a store that survives the daemon for the scripts in dir that restart it, and one in memory for the others.
+func lasting(dir string) func(env *testscript.Env) error {
+	return func(env *testscript.Env) error {
+		if harness.Restarts(dir, strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")) {
+			return setup(onEtcd)(env)
+		}
+		return setup(inMemory)(env)
+	}
+}
+
+// daemon is that of one script.
+type daemon struct {
+	options app.Options
+	now     *app.App
+}
+
+// Start starts it in this process.
+func (d *daemon) Start() error {
+	a, err := app.Open(context.Background(), d.options)
+	if err == nil {
+		d.now = a
+	}
+	return err
+}
+
+// Stop ends it, if it runs.
+func (d *daemon) Stop() error {
+	a := d.now
+	d.now = nil
+	if a == nil {
+		return nil
+	}
+	return a.Close(context.Background())
 }
 
 // fakes are backends that need neither root nor the kernel's help.

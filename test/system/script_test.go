@@ -60,7 +60,8 @@ func runScripts(t *testing.T, root string, prepare func(t testing.TB, d *harness
 func realDaemon(env *testscript.Env, prepare func(t testing.TB, d *harness.Daemon)) error {
 	t := env.T().(testing.TB)
 	d := harness.New(t)
-	d.Start("SSL_CERT_FILE=" + env.Getenv("SSL_CERT_FILE"))
+	trust := "SSL_CERT_FILE=" + env.Getenv("SSL_CERT_FILE")
+	d.Start(trust)
 	if prepare != nil {
 		prepare(t, d)
 	}
@@ -75,5 +76,23 @@ func realDaemon(env *testscript.Env, prepare func(t testing.TB, d *harness.Daemo
 		env.Setenv(k, v)
 	}
 	harness.Listening(env)
+	harness.Restarting(env, restarter{d, trust})
 	return nil
 }
+
+// restarter restarts the daemon of a script.
+type restarter struct {
+	d     *harness.Daemon
+	trust string
+}
+
+// Stop ends the daemon, if it runs.
+func (r restarter) Stop() error {
+	if r.d.Alive() {
+		r.d.Terminate()
+	}
+	return nil
+}
+
+// Start starts it with the environment that it had.
+func (r restarter) Start() error { return r.d.TryStart(r.trust) }
