@@ -94,7 +94,7 @@ func (s *Service) Add(ctx context.Context, post api.CertificatesPost, shown *x50
 	if c == nil {
 		return "", errs.Newf(errs.Invalid, "there is no certificate: send one in the request, or connect with one")
 	}
-	if err := current(c, time.Now()); err != nil {
+	if err := s.acceptable(c); err != nil {
 		return "", err
 	}
 	r, err := newRecord(c, api.CertificatePut{Name: post.Name, Type: post.Type, Restricted: post.Restricted, Projects: post.Projects})
@@ -111,6 +111,14 @@ func (s *Service) Add(ctx context.Context, post api.CertificatesPost, shown *x50
 		tx.Announce(change(api.LifecycleCertificateCreated, r))
 		return Collection.Insert(tx, r)
 	})
+}
+
+// acceptable fails with Forbidden on a certificate that would open nothing.
+func (s *Service) acceptable(c *x509.Certificate) error {
+	if s.d.Authority != nil && !s.d.Authority.vouches(c) {
+		return errs.Newf(errs.Forbidden, "the certificate is not one of the server's certificate authority, or was revoked: have that authority sign one")
+	}
+	return current(c, time.Now())
 }
 
 // current fails with Forbidden on a certificate whose time has not come or is over.
@@ -139,7 +147,7 @@ func (s *Service) Update(ctx context.Context, prefix string, put api.Certificate
 		if err != nil {
 			return err
 		}
-		r, err := next(old, put)
+		r, err := s.next(old, put)
 		if err != nil {
 			return err
 		}
@@ -161,7 +169,7 @@ func (s *Service) Update(ctx context.Context, prefix string, put api.Certificate
 }
 
 // next is the record as put wants it; without a certificate it keeps its own.
-func next(old Record, put api.CertificatePut) (Record, error) {
+func (s *Service) next(old Record, put api.CertificatePut) (Record, error) {
 	text := put.Certificate
 	if text == "" {
 		text = old.PEM
@@ -171,7 +179,7 @@ func next(old Record, put api.CertificatePut) (Record, error) {
 		return Record{}, err
 	}
 	if text != old.PEM {
-		if err := current(c, time.Now()); err != nil {
+		if err := s.acceptable(c); err != nil {
 			return Record{}, err
 		}
 	}

@@ -150,8 +150,12 @@ func Connect(cfg *conf.Config, name string, r conf.Remote) (*client.Client, erro
 	case r.Protocol == "simplestreams":
 		return nil, fmt.Errorf("Remote %q is an image server: images can be copied from it, but nothing can be changed there", name)
 	}
+	authority, err := pin.LoadAuthority(cfg.Authority())
+	if err != nil {
+		return nil, err
+	}
 	cert, key := cfg.ClientCertificate()
-	tls, err := pin.TLS(cert, key, cfg.ServerCertificate(name))
+	tls, err := pin.TLS(pin.Keys{Cert: cert, Key: key, Pinned: cfg.ServerCertificate(name), Authority: authority})
 	if err != nil {
 		return nil, err
 	}

@@ -185,3 +185,8 @@ func (c *Config) ServerCertificate(name string) string {
 func (c *Config) ClientCertificate() (cert, key string) {
 	return filepath.Join(c.dir, "client.crt"), filepath.Join(c.dir, "client.key")
 }
+
+// Authority is where the certificate of the authority that all servers must have theirs from is kept, and its list of revoked ones.
+func (c *Config) Authority() (cert, revoked string) {
+	return filepath.Join(c.dir, "client.ca"), filepath.Join(c.dir, "client.crl")
+}

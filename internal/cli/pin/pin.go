@@ -58,8 +58,9 @@ func Fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ServerCertificate is the certificate that the server at base shows, and whether the authorities of this system vouch for it.
-func ServerCertificate(ctx context.Context, base string) (c *x509.Certificate, vouched bool, err error) {
+// ServerCertificate is the certificate that the server at base shows, and whether the authorities of this system vouch for it; with an
+// authority of the client's own, nil is none, that one has to.
+func ServerCertificate(ctx context.Context, base string, own *Authority) (c *x509.Certificate, vouched bool, err error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, false, err
@@ -76,6 +77,9 @@ func ServerCertificate(ctx context.Context, base string) (c *x509.Certificate, v
 	chain := conn.(*tls.Conn).ConnectionState().PeerCertificates
 	if len(chain) == 0 {
 		return nil, false, errors.New("the server shows no certificate")
+	}
+	if own != nil {
+		return chain[0], true, own.vouches(chain, u.Hostname())
 	}
 	others := x509.NewCertPool()
 	for _, c := range chain[1:] {
@@ -115,18 +119,31 @@ func Parse(data []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// TLS trusts exactly the certificate in the file pinned if there is one, else what the system's authorities vouch for. The client
-// shows its own certificate if it has one.
-func TLS(cert, key, pinned string) (*tls.Config, error) {
+// Keys is where a client keeps what it proves itself with, and what it knows servers by.
+type Keys struct {
+	// Cert and Key are the client's own certificate and its key, Pinned the certificate of the server; each may be missing.
+	Cert, Key, Pinned string
+	// Authority has to vouch for the server; nil is none.
+	Authority *Authority
+}
+
+// TLS trusts what the client's own authority vouches for. Without one that is exactly the pinned certificate if there is one, else what
+// the system's authorities vouch for. The client shows its own certificate if it has one.
+func TLS(k Keys) (*tls.Config, error) {
 	out := &tls.Config{MinVersion: tls.VersionTLS13}
-	own, err := tls.LoadX509KeyPair(cert, key)
+	own, err := tls.LoadX509KeyPair(k.Cert, k.Key)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the client's certificate %s cannot be used: %w", cert, err)
+		return nil, fmt.Errorf("the client's certificate %s cannot be used: %w", k.Cert, err)
 	}
 	if err == nil {
 		out.Certificates = []tls.Certificate{own}
 	}
-	want, err := Load(pinned)
+	if k.Authority != nil {
+		out.RootCAs = k.Authority.roots
+		out.VerifyConnection = func(state tls.ConnectionState) error { return k.Authority.stands(state.PeerCertificates[0]) }
+		return out, nil
+	}
+	want, err := Load(k.Pinned)
 	if errors.Is(err, fs.ErrNotExist) {
 		return out, nil
 	}
@@ -137,7 +154,7 @@ func TLS(cert, key, pinned string) (*tls.Config, error) {
 	out.InsecureSkipVerify = true
 	out.VerifyConnection = func(state tls.ConnectionState) error {
 		if len(state.PeerCertificates) == 0 || !state.PeerCertificates[0].Equal(want) {
-			return fmt.Errorf("the server's certificate is not the one that was trusted before (%s): if the server was set up anew, remove the remote and add it again", pinned)
+			return fmt.Errorf("the server's certificate is not the one that was trusted before (%s): if the server was set up anew, remove the remote and add it again", k.Pinned)
 		}
 		return nil
 	}

@@ -63,7 +63,7 @@ func TestPinnedServer(t *testing.T) {
 	srv.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	srv.StartTLS()
 	defer srv.Close()
-	c, vouched, err := pin.ServerCertificate(t.Context(), srv.URL)
+	c, vouched, err := pin.ServerCertificate(t.Context(), srv.URL, nil)
 	if err != nil || vouched || !c.Equal(srv.Certificate()) {
 		t.Fatal(vouched, err)
 	}
@@ -82,7 +82,7 @@ func TestPinnedServer(t *testing.T) {
 		t.Error(fi.Mode(), err)
 	}
 	call := func() error {
-		config, err := pin.TLS(cert, key, pinned)
+		config, err := pin.TLS(pin.Keys{Cert: cert, Key: key, Pinned: pinned})
 		if err != nil {
 			return err
 		}
@@ -124,13 +124,13 @@ func TestBadFiles(t *testing.T) {
 	if _, err := pin.Load(junk); err == nil || !strings.Contains(err.Error(), junk) {
 		t.Error(err)
 	}
-	if _, err := pin.TLS(junk, junk, filepath.Join(dir, "none")); err == nil {
+	if _, err := pin.TLS(pin.Keys{Cert: junk, Key: junk, Pinned: filepath.Join(dir, "none")}); err == nil {
 		t.Error("a broken client certificate is passed over in silence")
 	}
-	if _, err := pin.TLS(filepath.Join(dir, "none"), junk, junk); err == nil {
+	if _, err := pin.TLS(pin.Keys{Cert: filepath.Join(dir, "none"), Key: junk, Pinned: junk}); err == nil {
 		t.Error("a broken pinned certificate is passed over in silence")
 	}
-	if _, _, err := pin.ServerCertificate(t.Context(), "https://127.0.0.1:1"); err == nil {
+	if _, _, err := pin.ServerCertificate(t.Context(), "https://127.0.0.1:1", nil); err == nil {
 		t.Error("nobody is there")
 	}
 }

@@ -181,6 +181,8 @@ type join struct {
 	accept          bool
 
 	fingerprint string
+	// authority tells that one of the client's own vouches for servers, and signs what clients are known by.
+	authority bool
 }
 
 func (j *join) run() error {
@@ -271,14 +273,19 @@ func hostOf(address string) string {
 
 // meet tries the addresses until one answers, and has both sides trust each other.
 func (j *join) meet(cfg *conf.Config, addresses []string) error {
+	authority, err := pin.LoadAuthority(cfg.Authority())
+	if err != nil {
+		return err
+	}
+	j.authority = authority != nil
 	var failed error
 	for _, at := range addresses {
-		c, vouched, err := pin.ServerCertificate(j.app.Ctx, at)
+		c, vouched, err := pin.ServerCertificate(j.app.Ctx, at, authority)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", at, err))
 			continue
 		}
-		if !vouched || j.fingerprint != "" {
+		if !vouched || j.fingerprint != "" && !j.authority {
 			if err := j.confirm(pin.Fingerprint(c)); err != nil {
 				return err
 			}
@@ -322,7 +329,7 @@ func (j *join) confirm(fingerprint string) error {
 // introduce has the server trust the user.
 func (j *join) introduce(cfg *conf.Config) error {
 	cert, key := cfg.ClientCertificate()
-	if !j.remote.Public {
+	if !j.remote.Public && !j.authority {
 		made, err := pin.Generate(cert, key)
 		if err != nil {
 			return err
@@ -330,6 +337,8 @@ func (j *join) introduce(cfg *conf.Config) error {
 		if made {
 			j.app.Say("Generating a client certificate. This may take a minute...")
 		}
+	}
+	if !j.remote.Public {
 		j.remote.AuthType = "tls"
 	}
 	cfg.Remotes[j.name] = j.remote
