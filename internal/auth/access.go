@@ -40,11 +40,11 @@ func (a Access) Valid() error {
 	if a.rule != entitled {
 		return nil
 	}
-	entity := a.entity
-	if owner, ok := owners[entity]; ok {
-		entity = owner
+	known := entitlements[a.entity]
+	if _, ok := parts[a.entity]; ok {
+		known = partly
 	}
-	if !slices.Contains(entitlements[entity], a.entitlement) {
+	if !slices.Contains(known, a.entitlement) {
 		return errs.Newf(errs.Internal, "%s has no entitlement %q", a.entity, a.entitlement)
 	}
 	return nil
@@ -55,6 +55,9 @@ func (a Access) Open() bool { return a.rule == public }
 
 // Entity is the type that the entitlement is about; "" if none is asked for.
 func (a Access) Entity() string { return a.entity }
+
+// Entitlement is what is asked for; "" if nothing is.
+func (a Access) Entitlement() string { return a.entitlement }
 
 // String names the access as tables do: "instance:can_edit", "authenticated" or "public".
 func (a Access) String() string {
@@ -81,7 +84,7 @@ func (a Access) Check(i Identity, o Object) error {
 	if i.May(o, a.entitlement) {
 		return nil
 	}
-	if i.FineGrained && !i.May(o, "can_view") {
+	if i.FineGrained && viewable(a.entity) && !i.May(o, "can_view") {
 		return errs.Newf(errs.NotFound, "%s not found", o.URL)
 	}
 	return errs.Newf(errs.Forbidden, "not authorized: %s on %s is needed", a.entitlement, o.URL)

@@ -4,7 +4,10 @@
 // so that no handler decides by itself.
 package auth
 
-import "slices"
+import (
+	"net/url"
+	"slices"
+)
 
 // Kind is how an identity proved itself (wire names).
 type Kind string
@@ -83,8 +86,27 @@ func (i Identity) May(o Object, entitlement string) bool {
 	if !i.Trusted() || i.Rights == nil {
 		return false
 	}
-	if owner, ok := owners[o.Entity]; ok {
-		o.Entity = owner
+	o.Entity, entitlement = decides(o.Entity, entitlement)
+	if !InProject(o.Entity) {
+		o.Project = ""
 	}
 	return i.Rights.Allows(o, entitlement)
+}
+
+// Knower are rights that tell which projects their owner may know of.
+type Knower interface {
+	// Knows tells whether anything is allowed on the project or in it.
+	Knows(project string) bool
+}
+
+// Knows tells whether the identity may learn that there is a project of that name. Everybody knows the one that is always there.
+func (i Identity) Knows(project string) bool {
+	k, ok := i.Rights.(Knower)
+	switch {
+	case i.Admin || project == "default":
+		return true
+	case ok:
+		return k.Knows(project)
+	}
+	return i.May(Object{Entity: "project", URL: "/1.0/projects/" + url.PathEscape(project)}, "can_view")
 }

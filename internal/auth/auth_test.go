@@ -27,6 +27,8 @@ func TestCheck(t *testing.T) {
 	c1 := auth.Object{URL: "/1.0/instances/c1"}
 	viewer := auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"instance /1.0/instances/c1:can_view"}}
 	stranger := auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}
+	keeper := auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{
+		"instance /1.0/instances/c1:can_manage_snapshots", "instance /1.0/instances/c1:can_manage_backups"}}
 	restricted := auth.Identity{Kind: auth.TLS}
 	edit, view := auth.Can("instance", "can_edit"), auth.Can("instance", "can_view")
 	const ok = errs.Kind(255)
@@ -47,6 +49,12 @@ func TestCheck(t *testing.T) {
 		"stranger views":                            {view, stranger, errs.NotFound},
 		"restricted certificate":                    {edit, restricted, errs.Forbidden},
 		"viewer, by the instance, views a snapshot": {auth.Can("instance_snapshot", "can_view"), viewer, ok},
+		"viewer removes a snapshot":                 {auth.Can("instance_snapshot", "can_delete"), viewer, errs.Forbidden},
+		"viewer takes all in a backup":              {auth.Can("instance_backup", "can_view"), viewer, errs.NotFound},
+		"keeper removes a snapshot":                 {auth.Can("instance_snapshot", "can_delete"), keeper, ok},
+		"keeper takes a backup":                     {auth.Can("instance_backup", "can_view"), keeper, ok},
+		"stranger edits what all see":               {auth.Can("storage_pool", "can_edit"), stranger, errs.Forbidden},
+		"stranger edits the server":                 {auth.Can("server", "can_edit"), stranger, errs.Forbidden},
 	} {
 		err := c.access.Check(c.who, c1)
 		if (c.want == ok) != (err == nil) || err != nil && !errs.Is(err, c.want) {
@@ -87,6 +95,7 @@ func TestValid(t *testing.T) {
 		{auth.Can("storage_volume_backup", "can_view"), "storage_volume_backup:can_view", true},
 		{auth.Access{}, "undeclared", false},
 		{auth.Can("server", "can_fly"), "server:can_fly", false},
+		{auth.Can("instance_snapshot", "can_exec"), "instance_snapshot:can_exec", false},
 		{auth.Can("spaceship", "can_view"), "spaceship:can_view", false},
 	} {
 		if (c.access.Valid() == nil) != c.ok || c.access.String() != c.name {
@@ -104,6 +113,34 @@ func TestEntities(t *testing.T) {
 	}
 	if !auth.InProject("image_alias") || auth.InProject("storage_pool") || auth.InProject("server") {
 		t.Error("InProject")
+	}
+}
+
+// known are rights that know of one project.
+type known struct{ granted }
+
+func (known) Knows(project string) bool { return project == "p" }
+
+func TestKnownProjects(t *testing.T) {
+	viewer := auth.Identity{Kind: auth.TLS, Rights: granted{"project /1.0/projects/p:can_view"}}
+	for name, c := range map[string]struct {
+		who  auth.Identity
+		want string
+	}{
+		"administrator": {auth.Identity{Kind: auth.Unix, Admin: true}, "defaultpq"},
+		"nobody":        {auth.Identity{}, "default"},
+		"knower":        {auth.Identity{Kind: auth.OIDC, Rights: known{}}, "defaultp"},
+		"viewer":        {viewer, "defaultp"},
+	} {
+		got := ""
+		for _, p := range []string{"default", "p", "q"} {
+			if c.who.Knows(p) {
+				got += p
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s knows %q, want %q", name, got, c.want)
+		}
 	}
 }
 

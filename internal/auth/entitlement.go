@@ -86,10 +86,34 @@ var entitlements = map[string][]string{
 	},
 }
 
-// owners names the entity whose rights decide for entities that have none of their own.
-var owners = map[string]string{
-	"instance_snapshot": "instance", "instance_backup": "instance",
-	"storage_volume_snapshot": "storage_volume", "storage_volume_backup": "storage_volume",
+// part is an entity that has no entitlements of its own: those of the whole that it is a part of decide.
+type part struct {
+	whole string
+	// manage is what changing it takes, and view what seeing it takes.
+	view, manage string
+}
+
+// parts lists them. A backup is all that its owner holds, so that seeing the owner is not enough to get it.
+var parts = map[string]part{
+	"instance_snapshot":       {"instance", "can_view", "can_manage_snapshots"},
+	"instance_backup":         {"instance", "can_manage_backups", "can_manage_backups"},
+	"storage_volume_snapshot": {"storage_volume", "can_view", "can_manage_snapshots"},
+	"storage_volume_backup":   {"storage_volume", "can_manage_backups", "can_manage_backups"},
+}
+
+// partly are the entitlements that parts know.
+var partly = []string{"can_view", "can_edit", "can_delete"}
+
+// decides names the entity and the entitlement on it that decide about an entitlement.
+func decides(entity, entitlement string) (whole, needed string) {
+	p, ok := parts[entity]
+	switch {
+	case !ok:
+		return entity, entitlement
+	case entitlement == "can_view":
+		return p.whole, p.view
+	}
+	return p.whole, p.manage
 }
 
 // Entities lists the types of entities that have entitlements.
@@ -102,4 +126,10 @@ func Entitlements(entity string) []string { return slices.Clone(entitlements[ent
 func InProject(entity string) bool {
 	return strings.HasPrefix(entity, "instance") || strings.HasPrefix(entity, "image") || strings.HasPrefix(entity, "network") ||
 		slices.Contains([]string{"placement_group", "profile", "storage_bucket", "storage_volume"}, entity)
+}
+
+// viewable tells whether entities of that type can be hidden; all others are seen by everybody who is trusted.
+func viewable(entity string) bool {
+	_, ok := parts[entity]
+	return ok || slices.Contains(entitlements[entity], "can_view")
 }

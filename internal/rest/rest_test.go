@@ -289,21 +289,21 @@ func TestRights(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"untrusted":                {auth.Identity{}, "/1.0/boxes/a/call", nil, 403, "does not trust"},
-		"untrusted on public":      {auth.Identity{}, "/1.0/boxes/a", nil, 200, `"name":"a"`},
-		"untrusted that says not":  {auth.Identity{}, "/1.0/boxes/a", []string{"X-LXD-authenticated", "true"}, 403, "does not trust"},
-		"untrusted, no project":    {auth.Identity{}, "/1.0/boxes/a/call?project=q", nil, 403, "does not trust"},
-		"list of another's":        {auth.Identity{Kind: auth.TLS, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes", nil, 403, "projects/default"},
-		"list of no project":       {auth.Identity{Kind: auth.TLS, Rights: granted{}}, "/1.0/boxes?project=none", nil, 403, "projects/none"},
-		"list of its project":      {auth.Identity{Kind: auth.TLS, Rights: granted{"instance default /1.0/boxes/b can_view": true, "project  /1.0/projects/default can_view": true}}, "/1.0/boxes", nil, 200, `["/1.0/boxes/b"]`},
-		"list of all projects":     {auth.Identity{Kind: auth.TLS, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes?all-projects=true", nil, 200, `["/1.0/boxes/b"]`},
-		"list shows what it may":   {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes", nil, 200, `["/1.0/boxes/b"]`},
-		"list below another's":     {auth.Identity{Kind: auth.TLS, Rights: granted{}}, "/1.0/boxes/b/lids?all-projects=true", nil, 403, "can_view on /1.0/boxes/b is needed"},
-		"list below a hidden one":  {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes/b/lids", nil, 404, "/1.0/boxes/b not found"},
-		"list below its own":       {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes/b/lids", nil, 200, "[\"/1.0/boxes/b\"]"},
-		"hidden behind the server": {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes/a/call", nil, 404, "/1.0 not found"},
-		"by the server":            {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"server  /1.0 can_edit": true}}, "/1.0/boxes/a/call", nil, 200, "name=a"},
-		"entitlements of its own":  {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes?recursion=1&with-access-entitlements=can_view", nil, 200, "[]"},
+		"untrusted":               {auth.Identity{}, "/1.0/boxes/a/call", nil, 403, "does not trust"},
+		"untrusted on public":     {auth.Identity{}, "/1.0/boxes/a", nil, 200, `"name":"a"`},
+		"untrusted that says not": {auth.Identity{}, "/1.0/boxes/a", []string{"X-LXD-authenticated", "true"}, 403, "does not trust"},
+		"untrusted, no project":   {auth.Identity{}, "/1.0/boxes/a/call?project=q", nil, 403, "does not trust"},
+		"list of another's":       {auth.Identity{Kind: auth.TLS, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes", nil, 403, "projects/default"},
+		"list of no project":      {auth.Identity{Kind: auth.TLS, Rights: granted{}}, "/1.0/boxes?project=none", nil, 403, "projects/none"},
+		"list of its project":     {auth.Identity{Kind: auth.TLS, Rights: granted{"instance default /1.0/boxes/b can_view": true, "project  /1.0/projects/default can_view": true}}, "/1.0/boxes", nil, 200, `["/1.0/boxes/b"]`},
+		"list of all projects":    {auth.Identity{Kind: auth.TLS, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes?all-projects=true", nil, 200, `["/1.0/boxes/b"]`},
+		"list shows what it may":  {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes", nil, 200, `["/1.0/boxes/b"]`},
+		"list below another's":    {auth.Identity{Kind: auth.TLS, Rights: granted{}}, "/1.0/boxes/b/lids?all-projects=true", nil, 403, "can_view on /1.0/boxes/b is needed"},
+		"list below a hidden one": {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes/b/lids", nil, 404, "/1.0/boxes/b not found"},
+		"list below its own":      {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes/b/lids", nil, 200, "[\"/1.0/boxes/b\"]"},
+		"not by the server":       {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes/a/call", nil, 403, "can_edit on /1.0 is needed"},
+		"by the server":           {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"server  /1.0 can_edit": true}}, "/1.0/boxes/a/call", nil, 200, "name=a"},
+		"entitlements of its own": {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes?recursion=1&with-access-entitlements=can_view", nil, 200, "[]"},
 	} {
 		s := newServer(t)
 		s.Auth = func(*http.Request) (auth.Identity, error) { return c.id, nil }

@@ -6,6 +6,9 @@
 package model
 
 import (
+	"maps"
+	"net/url"
+
 	"lxd/internal/auth"
 )
 
@@ -26,20 +29,23 @@ type Set struct {
 	within     map[string]rights
 	// on is given on single objects.
 	on map[auth.Object]rights
+	// entered are the projects of those objects.
+	entered map[string]bool
 }
 
 var _ auth.Rights = (*Set)(nil)
 
 // Compile works out what permissions come to. Those that Check fails on give nothing.
 func Compile(ps []Permission) *Set {
-	s := &Set{everywhere: rights{}, within: map[string]rights{}, on: map[auth.Object]rights{}}
+	s := &Set{everywhere: rights{}, within: map[string]rights{}, on: map[auth.Object]rights{}, entered: map[string]bool{}}
 	for _, p := range ps {
 		o, err := p.object()
 		if err != nil {
 			continue
 		}
-		for r := range given(right{p.Entity, p.Entitlement}) {
-			s.scope(o)[r] = true
+		maps.Copy(s.scope(o), given(right{p.Entity, p.Entitlement}))
+		if o.Project != "" {
+			s.entered[o.Project] = true
 		}
 	}
 	return s
@@ -73,4 +79,10 @@ func (s *Set) Allows(o auth.Object, entitlement string) bool {
 		return s.within[nameOf(o)][r]
 	}
 	return s.within[o.Project][r] || s.on[o][r]
+}
+
+// Knows tells whether anything is given on a project or on something in it. To others the project must look like one that does
+// not exist.
+func (s *Set) Knows(name string) bool {
+	return s.entered[name] || s.Allows(auth.Object{Entity: project, URL: "/1.0/projects/" + url.PathEscape(name)}, "can_view")
 }
