@@ -18,6 +18,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/cli/alias"
+	"lxd/internal/cli/auth"
 	"lxd/internal/cli/cluster"
 	"lxd/internal/cli/command"
 	"lxd/internal/cli/complete"
@@ -159,6 +160,7 @@ func (n noun) answers(word string) bool { return slices.Contains(n.names, word) 
 func nouns() []noun {
 	return []noun{
 		{[]string{"alias"}, alias.Command},
+		{[]string{"auth"}, auth.Command},
 		{[]string{"cluster"}, cluster.Command},
 		{[]string{"config"}, config.Command},
 		{[]string{"console"}, instance.Console},

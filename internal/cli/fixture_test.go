@@ -70,6 +70,7 @@ func fixture() map[string]answer {
 	fixtureImages(out)
 	fixturePlaces(out)
 	fixtureTrust(out)
+	fixtureAuth(out)
 	return out
 }
 
@@ -86,6 +87,36 @@ func fixtureTrust(out map[string]answer) {
 	list["running"] = append(list["running"].([]api.Operation), token)
 }
 
+// fixtureAuth is a server with identities, groups of them and a login.
+func fixtureAuth(out map[string]answer) {
+	laptop := api.Identity{AuthenticationMethod: "tls", Type: "Client certificate", Identifier: "3f8b", Name: "laptop", Groups: []string{"web", "dba"}}
+	ann := api.Identity{AuthenticationMethod: "oidc", Type: "OIDC client", Identifier: "ann@example.net", Name: "Ann", Groups: []string{}}
+	deploy := api.Identity{AuthenticationMethod: "bearer", Type: "Client token bearer", Identifier: "4c9a", Name: "deploy", Groups: []string{"web"}}
+	out["GET /1.0/auth/identities"] = answer{metadata: []api.Identity{ann, laptop, deploy}}
+	out["GET /1.0/auth/identities/tls/laptop"] = answer{metadata: laptop, etag: "e-laptop"}
+	out["GET /1.0/auth/identities/oidc/ann@example.net"] = answer{metadata: ann, etag: "e-ann"}
+	out["GET /1.0/auth/identities/current"] = answer{metadata: api.IdentityInfo{Identity: laptop, EffectiveGroups: []string{"web"}, FineGrained: true, ExpiresAt: &day,
+		EffectivePermissions: []api.Permission{{EntityType: "project", EntityReference: "/1.0/projects/web", Entitlement: "operator"}}}}
+	out["POST /1.0/auth/identities/tls"] = answer{metadata: api.CertificateAddToken{ClientName: "laptop", Fingerprint: "f", Addresses: []string{"10.0.0.1:8443"}, Secret: "s3", Type: "Client certificate (pending)"}}
+	out["POST /1.0/auth/identities/bearer/deploy/token"] = answer{metadata: api.IdentityBearerToken{Token: "t0.k3.n"}}
+	grants := []api.Permission{{EntityType: "project", EntityReference: "/1.0/projects/web", Entitlement: "operator"}, {EntityType: "instance", EntityReference: "/1.0/instances/c1", Entitlement: "can_exec"}}
+	web := api.AuthGroup{Name: "web", Description: "Default web people", Permissions: grants, Identities: map[string][]string{"tls": {"3f8b"}}, IdentityProviderGroups: []string{"staff"}}
+	out["GET /1.0/auth/groups"] = answer{metadata: []api.AuthGroup{web, {Name: "dba", Permissions: []api.Permission{}}}, names: []string{"/1.0/auth/groups/web", "/1.0/auth/groups/dba"}}
+	out["GET /1.0/auth/groups/web"] = answer{metadata: web, etag: "e-group"}
+	staff := api.IdentityProviderGroup{Name: "staff", Groups: []string{"web"}}
+	out["GET /1.0/auth/identity-provider-groups"] = answer{metadata: []api.IdentityProviderGroup{staff}, names: []string{"/1.0/auth/identity-provider-groups/staff"}}
+	out["GET /1.0/auth/identity-provider-groups/staff"] = answer{metadata: staff, etag: "e-staff"}
+	session := api.OIDCSession{UUID: "5d0b", Email: "ann@example.net", Username: "Ann", IP: "10.0.0.7", UserAgent: "Browser", CreatedAt: day, ExpiresAt: day.Add(time.Hour)}
+	out["GET /1.0/auth/oidc-sessions"] = answer{metadata: []api.OIDCSession{session}, names: []string{"/1.0/auth/oidc-sessions/5d0b"}}
+	out["GET /1.0/auth/oidc-sessions/5d0b"] = answer{metadata: session}
+	can := func(entitlement string, groups ...string) api.PermissionInfo {
+		return api.PermissionInfo{Permission: api.Permission{EntityType: "instance", EntityReference: "/1.0/instances/c1?project=default", Entitlement: entitlement}, Groups: groups}
+	}
+	all := []api.PermissionInfo{can("can_view"), can("can_exec", "web", "dba"), can("can_edit"), can("can_delete"), can("can_access_console"),
+		{Permission: api.Permission{EntityType: "server", EntityReference: "/1.0", Entitlement: "admin"}}}
+	out["GET /1.0/auth/permissions"] = answer{metadata: all}
+}
+
 func server() api.Server {
 	s := api.Server{AuthUserName: "root", AuthUserMethod: "unix"}
 	s.APIExtensions = []string{"instances_state_selective_recursion", "instance_create_start", "instance_force_delete"}
@@ -100,6 +131,7 @@ func fixtureImages(out map[string]answer) {
 	alias := api.ImageAliasesEntry{Name: "bb", Type: "container", Target: fingerprint, Description: "small"}
 	out["GET /1.0/images"] = answer{metadata: []api.Image{image}}
 	out["GET /1.0/images/"+fingerprint] = answer{metadata: image, etag: "e-image"}
+	out["GET /1.0/images/a177"] = answer{metadata: image}
 	out["GET /1.0/images/aliases"] = answer{metadata: []api.ImageAliasesEntry{alias}, names: []string{"/1.0/images/aliases/bb"}}
 	out["GET /1.0/images/aliases/bb"] = answer{metadata: alias}
 	out["POST /1.0/images"] = answer{async: true, meta: map[string]any{"fingerprint": fingerprint}}
@@ -171,7 +203,19 @@ func moreFixture(out map[string]answer) {
 	described := func(key, kind string) map[string]api.MetadataConfigurationConfigKeys {
 		return map[string]api.MetadataConfigurationConfigKeys{"some": {Keys: []map[string]api.MetadataConfigurationConfigKey{{key: {Type: kind}, "user.*": {Type: "string"}}}}}
 	}
-	out["GET /1.0/metadata/configuration"] = answer{metadata: api.MetadataConfiguration{Configs: map[string]map[string]api.MetadataConfigurationConfigKeys{
+	entitled := func(names ...string) (out api.MetadataConfigurationEntity) {
+		for _, name := range names {
+			out.Entitlements = append(out.Entitlements, api.MetadataConfigurationEntityEntitlement{Name: name})
+		}
+		return out
+	}
+	entities := map[string]api.MetadataConfigurationEntity{"server": entitled("admin", "viewer"), "instance": entitled("can_view", "can_exec"), "storage_volume": entitled("can_edit")}
+	for _, name := range []string{"instance", "storage_volume"} {
+		e := entities[name]
+		e.ProjectSpecific = true
+		entities[name] = e
+	}
+	out["GET /1.0/metadata/configuration"] = answer{metadata: api.MetadataConfiguration{Entities: entities, Configs: map[string]map[string]api.MetadataConfigurationConfigKeys{
 		"instance": described("boot.autostart", "bool"), "server": described("core.https_address", "string"), "network-bridge": described("ipv4.nat", "bool"),
 		"network-acl": described("ipv4.not", "bool"), "device-disk": described("path", "string"), "device-nic-bridged": described("network", "string")}}}
 	out["GET /1.0/instances/c1/snapshots"] = answer{names: []string{"/1.0/instances/c1/snapshots/snap0", "/1.0/instances/c1/snapshots/snap1"}}

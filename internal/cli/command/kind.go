@@ -42,6 +42,8 @@ type Kind[F, P any] struct {
 	Pairs string
 	// Branch is where the commands are, when that is not the noun.
 	Branch string
+	// Named refuses names of a form that no object has; nil takes all.
+	Named func(names []string) error
 	// Check refuses servers that cannot have such objects; nil takes all.
 	Check func(*client.Client) error
 }
@@ -63,6 +65,11 @@ func (k *Kind[F, P]) At(args []string, target string) (Object, error) {
 	names[0] = name
 	if slices.Contains(names, "") {
 		return Object{}, fmt.Errorf("Missing %s name", k.Noun)
+	}
+	if k.Named != nil {
+		if err := k.Named(names); err != nil {
+			return Object{}, err
+		}
 	}
 	if target != "" {
 		server = server.OnTarget(target)

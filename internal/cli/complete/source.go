@@ -65,6 +65,9 @@ func (q *query) collection(what string) string {
 
 // special answers for arguments that no collection lists.
 func (q *query) special(s spot) ([]string, bool) {
+	if out, ok := q.authWords(s); ok {
+		return out, true
+	}
 	onDevice := strings.Contains(q.path, " device ")
 	switch what := s.what; {
 	case what == "key" && q.collection("key") == "":
@@ -184,7 +187,7 @@ func flagSources() map[string]func(*query) []string {
 		return func(*query) []string { return values }
 	}
 	return map[string]func(*query) []string{
-		"disk-volumes": fixed("root", "all-exclusive"), "format": formats, "loglevel": fixed("trace", "debug", "info", "warning", "error"),
+		"disk-volumes": fixed("root", "all-exclusive"), "format": formats, "group": names("auth/groups"), "loglevel": fixed("trace", "debug", "info", "warning", "error"),
 		"network": names("networks"), "profile": names("profiles"), "project": names("projects"), "storage": names("storage-pools"),
 		"target": names("cluster/members"), "target-project": names("projects"),
 	}
