@@ -7,7 +7,6 @@ import (
 	"lxd/internal/driver/all"
 	"lxd/internal/endpoint"
 	"lxd/internal/rest"
-	"lxd/internal/server"
 )
 
 // Tables are the configuration keys of every entity that this server has.
@@ -15,9 +14,8 @@ func Tables() endpoint.Tables { return tables(all.Described()) }
 
 // Manifest describes the routes, and the configuration keys that do something, as JSON: for checks against the published tables.
 func Manifest() ([]byte, error) {
-	a := &App{domain: &domain{backends: all.Described()}, rest: &rest.Server{}}
 	keys := map[string][]string{}
-	for entity, groups := range tables(a.domain.backends) {
+	for entity, groups := range Tables() {
 		for group, list := range groups {
 			name := entity
 			if strings.HasPrefix(entity, "storage-") {
@@ -30,5 +28,5 @@ func Manifest() ([]byte, error) {
 			}
 		}
 	}
-	return json.Marshal(map[string]any{"routes": rest.Patterns(a.routes(server.Facts{})...), "keys": keys})
+	return json.Marshal(map[string]any{"routes": rest.Patterns(Routes()...), "keys": keys})
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"lxd/api"
+	document "lxd/doc/reference/api"
 	"lxd/internal/driver/all"
 	"lxd/internal/endpoint"
 	"lxd/internal/endpoint/networking"
@@ -19,11 +20,17 @@ import (
 	"lxd/internal/server"
 )
 
+// Routes is the whole API, for its description; it cannot be served.
+func Routes() [][]rest.Route {
+	a := &App{domain: &domain{backends: all.Described()}, rest: &rest.Server{}}
+	return a.routes(server.Facts{})
+}
+
 // routes is the whole API.
 func (a *App) routes(facts server.Facts) [][]rest.Route {
 	d := a.domain
 	return [][]rest.Route{
-		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)),
+		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)), endpoint.Description(document.OpenAPI),
 		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.warnings), a.metrics(), endpoint.Certificates(d.trust),
 		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), networking.Networks(d.networks),
 		networking.Forwards(d.networks), networking.ACLs(d.acls), networking.Allocations(d.networks), networking.Absent(d.networks),

@@ -8,7 +8,7 @@ import (
 
 // ranks orders the rooms of the program. A package belongs to the longest prefix, and imports only lower ranks or its own room.
 var ranks = map[string]int{
-	"api": 0, "internal/errs": 0, "internal/undo": 0, "internal/manual": 0,
+	"api": 0, "doc": 0, "internal/errs": 0, "internal/undo": 0, "internal/manual": 0,
 	"client":          1,
 	"internal/schema": 10, "internal/store": 10, "internal/host": 10, "internal/event": 11, "internal/op": 12, "internal/warning": 13,
 	"internal/cluster": 20, "internal/auth": 20, "internal/rest": 21,

@@ -30,7 +30,7 @@ func Events(source event.Source, ping time.Duration) []rest.Route {
 		ping = pingEvery
 	}
 	h := events{source, ping}
-	return []rest.Route{rest.Raw("GET /1.0/events", auth.Authenticated, h.listen)}
+	return []rest.Route{rest.Raw("GET /1.0/events", auth.Authenticated, h.listen).Reads("type", "all-projects").Answers(rest.Upgrade())}
 }
 
 type events struct {

@@ -3,6 +3,8 @@ package endpoint
 import (
 	"context"
 	"iter"
+	"net/http"
+	"reflect"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -16,15 +18,17 @@ import (
 func Images(svc *image.Service, start Starter) []rest.Route {
 	h := images{svc, start}
 	const one = "/1.0/images/{fingerprint}"
+	parts := rest.Body{Media: "multipart/form-data"} // metadata and root file system apart
 	canEdit := auth.Can("image", "can_edit")
 	edit := rest.Editor[api.ImagePut]{Load: h.load, Save: h.save}
 	return append([]rest.Route{
-		rest.List("GET /1.0/images", auth.Public, h.list),
-		rest.Raw("POST /1.0/images", auth.Public, h.create),
-		rest.Get("GET "+one, auth.Public, h.get),
+		rest.List("GET /1.0/images", auth.Public, h.list).Reads("all-projects"),
+		rest.Raw("POST /1.0/images", auth.Public, h.create).Accepts(rest.JSON[api.ImagesPost](), rest.Bytes(), parts).
+			Answers(rest.Body{Status: http.StatusAccepted, Go: reflect.TypeFor[api.Operation]()}),
+		rest.Get("GET "+one, auth.Public, h.get).Reads("secret"),
 		rest.Async("DELETE "+one, auth.Can("image", "can_delete"), h.remove),
-		rest.Raw("GET "+one+"/export", auth.Public, h.export),
-		rest.Raw("HEAD "+one+"/export", auth.Public, h.export),
+		rest.Raw("GET "+one+"/export", auth.Public, h.export).Reads("secret").Answers(rest.Bytes(), parts),
+		rest.Raw("HEAD "+one+"/export", auth.Public, h.export).Reads("secret").Answers(rest.Bytes(), parts),
 		rest.Async("POST "+one+"/export", canEdit, h.push),
 		rest.Async("POST "+one+"/refresh", canEdit, h.refresh),
 		rest.Async("POST "+one+"/secret", canEdit, h.secret),

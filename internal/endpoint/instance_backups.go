@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -33,12 +34,13 @@ func InstanceBackups(svc *backup.Service, run Streamer, at rest.Placement) []res
 	const all = "/1.0/instances/{name}/backups"
 	const one = all + "/{backupName}"
 	return placed([]rest.Route{
-		rest.List("GET "+all, auth.Can("instance_backup", "can_view"), h.list),
+		rest.List("GET "+all, auth.Can("instance_backup", "can_view"), h.list).
+			Depths(reflect.TypeFor[[]string](), reflect.TypeFor[[]api.InstanceBackup]()),
 		rest.AsyncOrStream("POST "+all, auth.Can("instance", "can_manage_backups"), h.create, h.stream),
 		rest.Get("GET "+one, auth.Can("instance_backup", "can_view"), h.get),
 		rest.Async("POST "+one, auth.Can("instance_backup", "can_edit"), h.rename),
 		rest.Async("DELETE "+one, auth.Can("instance_backup", "can_edit"), h.remove),
-		rest.Raw("GET "+one+"/export", auth.Can("instance_backup", "can_view"), h.export),
+		rest.Raw("GET "+one+"/export", auth.Can("instance_backup", "can_view"), h.export).Answers(rest.Bytes()),
 	}, at)
 }
 

@@ -17,7 +17,7 @@ func InstanceExec(svc *instance.Service, at rest.Placement) []rest.Route {
 	const console = "/1.0/instances/{name}/console"
 	return placed([]rest.Route{
 		rest.Async("POST /1.0/instances/{name}/exec", auth.Can("instance", "can_exec"), h.exec),
-		rest.Raw("GET "+console, auth.Can("instance", "can_view"), h.consoleLog),
+		rest.Raw("GET "+console, auth.Can("instance", "can_view"), h.consoleLog).Answers(rest.Bytes()),
 		rest.Async("POST "+console, auth.Can("instance", "can_access_console"), h.console),
 		rest.Sync("DELETE "+console, auth.Can("instance", "can_edit"), h.clearConsole),
 	}, at)

@@ -23,9 +23,11 @@ func InstanceFiles(svc *instance.Service, at rest.Placement) []rest.Route {
 	const path = "/1.0/instances/{name}/files"
 	may := auth.Can("instance", "can_access_files")
 	return placed([]rest.Route{
-		rest.Raw("GET "+path, may, h.getFile), rest.Raw("HEAD "+path, may, h.headFile),
-		rest.Raw("POST "+path, may, h.putFile), rest.Raw("DELETE "+path, may, h.deleteFile),
-		rest.Raw("GET /1.0/instances/{name}/sftp", auth.Can("instance", "can_connect_sftp"), h.sftp),
+		rest.Raw("GET "+path, may, h.getFile).Reads("path").Answers(rest.Bytes(), rest.JSON[[]string]()),
+		rest.Raw("HEAD "+path, may, h.headFile).Reads("path").Answers(rest.Bytes(), rest.JSON[[]string]()),
+		rest.Raw("POST "+path, may, h.putFile).Reads("path").Accepts(rest.Bytes()).Answers(rest.JSON[rest.None]()),
+		rest.Raw("DELETE "+path, may, h.deleteFile).Reads("path").Answers(rest.JSON[rest.None]()),
+		rest.Raw("GET /1.0/instances/{name}/sftp", auth.Can("instance", "can_connect_sftp"), h.sftp).Answers(rest.Upgrade()),
 	}, at)
 }
 

@@ -20,9 +20,9 @@ func InstanceLogs(svc *instance.Service, at rest.Placement) []rest.Route {
 	return placed([]rest.Route{
 		rest.Get("GET "+logs, view, h.logs("")),
 		rest.Get("GET "+logs+"/exec-output", exec, h.logs(execOutput)),
-		rest.Raw("GET "+logs+"/exec-output/{file}", exec, h.logFile(execOutput+"/")),
+		rest.Raw("GET "+logs+"/exec-output/{file}", exec, h.logFile(execOutput+"/")).Answers(rest.Bytes()),
 		rest.Sync("DELETE "+logs+"/exec-output/{file}", exec, h.deleteLog(execOutput+"/")),
-		rest.Raw("GET "+logs+"/{file}", view, h.logFile("")),
+		rest.Raw("GET "+logs+"/{file}", view, h.logFile("")).Answers(rest.Bytes()),
 		rest.Sync("DELETE "+logs+"/{file}", edit, h.deleteLog("")),
 	}, at)
 }

@@ -19,9 +19,9 @@ func InstanceMetadata(svc *instance.Service, at rest.Placement) []rest.Route {
 	editor := rest.Editor[api.ImageMetadata]{Load: h.loadMetadata, Save: h.saveMetadata}
 	return placed(append([]rest.Route{
 		rest.Get("GET "+metadata, view, h.metadata),
-		rest.Raw("GET "+metadata+"/templates", view, h.templates),
-		rest.Raw("POST "+metadata+"/templates", edit, h.putTemplate),
-		rest.Sync("DELETE "+metadata+"/templates", edit, h.deleteTemplate),
+		rest.Raw("GET "+metadata+"/templates", view, h.templates).Reads("path").Answers(rest.JSON[[]string](), rest.Bytes()),
+		rest.Raw("POST "+metadata+"/templates", edit, h.putTemplate).Reads("path").Accepts(rest.Bytes()).Answers(rest.JSON[rest.None]()),
+		rest.Sync("DELETE "+metadata+"/templates", edit, h.deleteTemplate).Reads("path"),
 	}, rest.Edit(metadata, edit, editor)...), at)
 }
 

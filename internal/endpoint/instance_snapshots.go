@@ -23,7 +23,7 @@ func InstanceSnapshots(svc *instance.Service, at rest.Placement) []rest.Route {
 		rest.Async("POST "+all, auth.Can("instance", "can_manage_snapshots"), h.create),
 		rest.Get("GET "+one, auth.Can("instance_snapshot", "can_view"), h.get),
 		rest.Async("POST "+one, auth.Can("instance_snapshot", "can_edit"), h.rename),
-		rest.Async("DELETE "+one, auth.Can("instance_snapshot", "can_delete"), h.remove),
+		rest.Async("DELETE "+one, auth.Can("instance_snapshot", "can_delete"), h.remove).Reads("disk-volumes"),
 		rest.Async("POST /1.0/instances/{name}/rebuild", auth.Can("instance", "can_edit"), h.rebuild),
 	}, rest.Edit(one, auth.Can("instance_snapshot", "can_edit"), edit)...)
 	return placed(routes, at)

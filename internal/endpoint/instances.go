@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"lxd/api"
@@ -26,13 +27,15 @@ func Instances(svc *instance.Service, upload Importer, moves *migrate.Service, a
 	const one = "/1.0/instances/{name}"
 	edit := rest.Editor[api.InstancePut]{Load: h.load, Save: h.saveNow, SaveAsync: h.save, PatchSync: true}
 	routes := append([]rest.Route{
-		rest.Get("GET "+one, auth.Can("instance", "can_view"), h.get).Strict(),
+		rest.Get("GET "+one, auth.Can("instance", "can_view"), h.get).Strict().Reads("fields").
+			Depths(reflect.TypeFor[api.Instance](), reflect.TypeFor[api.InstanceFull]()),
 		rest.Async("POST "+one, auth.Can("instance", "can_edit"), h.rename),
-		rest.Async("DELETE "+one, auth.Can("instance", "can_delete"), h.remove),
+		rest.Async("DELETE "+one, auth.Can("instance", "can_delete"), h.remove).Reads("force"),
 	}, rest.Edit(one, auth.Can("instance", "can_edit"), edit)...)
 	return append(placed(routes, at),
-		rest.List("GET /1.0/instances", auth.Can("instance", "can_view"), h.list).Strict(),
-		rest.AsyncOr("POST /1.0/instances", auth.Can("project", "can_create_instances"), h.create, upload),
+		rest.List("GET /1.0/instances", auth.Can("instance", "can_view"), h.list).Strict().Reads("all-projects", "fields", "instance-type").
+			Depths(reflect.TypeFor[[]string](), reflect.TypeFor[[]api.Instance](), reflect.TypeFor[[]api.InstanceFull]()),
+		rest.AsyncOr("POST /1.0/instances", auth.Can("project", "can_create_instances"), h.create, upload).Reads("target"),
 		rest.Async("PUT /1.0/instances", auth.Can("project", "can_operate_instances"), h.setStates))
 }
 

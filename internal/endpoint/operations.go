@@ -20,14 +20,15 @@ import (
 // Operations is the routes of /1.0/operations. An operation is found by its id alone, whatever the project of the call.
 func Operations(ops *op.Manager) []rest.Route {
 	h := operations{ops}
-	wait := rest.Raw("GET /1.0/operations/{id}/wait", auth.Public, h.wait).Global()
-	wait.Out = reflect.TypeFor[api.Operation]()
+	wait := rest.Raw("GET /1.0/operations/{id}/wait", auth.Public, h.wait).Global().Reads("timeout", "secret").
+		Answers(rest.JSON[api.Operation](), rest.JSON[rest.Failure]())
 	return []rest.Route{
-		rest.Get("GET /1.0/operations", auth.Authenticated, h.list),
+		rest.Get("GET /1.0/operations", auth.Authenticated, h.list).Reads("all-projects").
+			Depths(reflect.TypeFor[map[string][]string](), reflect.TypeFor[map[string][]api.Operation]()),
 		rest.Get("GET /1.0/operations/{id}", auth.Authenticated, h.get).Global(),
 		rest.Sync("DELETE /1.0/operations/{id}", auth.Authenticated, h.cancel).Global(),
 		wait,
-		rest.Raw("GET /1.0/operations/{id}/websocket", auth.Public, h.websocket).Global(),
+		rest.Raw("GET /1.0/operations/{id}/websocket", auth.Public, h.websocket).Global().Reads("secret").Answers(rest.Upgrade()),
 	}
 }
 

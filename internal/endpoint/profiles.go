@@ -18,7 +18,7 @@ func Profiles(svc *profile.Service) []rest.Route {
 	const one = "/1.0/profiles/{name}"
 	edit := rest.Editor[api.ProfilePut]{Load: h.load, SaveAsync: h.save}
 	return append([]rest.Route{
-		rest.List("GET /1.0/profiles", auth.Can("profile", "can_view"), h.list),
+		rest.List("GET /1.0/profiles", auth.Can("profile", "can_view"), h.list).Reads("all-projects"),
 		rest.Create("POST /1.0/profiles", auth.Can("project", "can_create_profiles"), h.create),
 		rest.Get("GET "+one, auth.Can("profile", "can_view"), h.get),
 		rest.Create("POST "+one, auth.Can("profile", "can_edit"), h.rename),

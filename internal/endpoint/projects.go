@@ -22,7 +22,7 @@ func Projects(svc *project.Service) []rest.Route {
 		rest.Get("GET "+one, auth.Can("project", "can_view"), h.get),
 		rest.Get("GET "+one+"/state", auth.Can("project", "can_view"), h.state),
 		rest.Async("POST "+one, auth.Can("project", "can_edit"), h.rename),
-		rest.Async("DELETE "+one, auth.Can("project", "can_delete"), h.remove),
+		rest.Async("DELETE "+one, auth.Can("project", "can_delete"), h.remove).Reads("force"),
 	}, rest.Edit(one, auth.Can("project", "can_edit"), edit)...)
 	for i := range routes {
 		routes[i] = routes[i].Global()

@@ -15,10 +15,10 @@ import (
 // Server is the routes of / and /1.0.
 func Server(svc *server.Service, facts server.Facts) []rest.Route {
 	h := serverRoutes{svc, facts}
-	get := rest.Get("GET /1.0", auth.Public, h.get)
+	get := rest.Get("GET /1.0", auth.Public, h.get).Answers(rest.JSON[api.ServerUntrusted]())
 	get.Out = reflect.TypeFor[api.Server]()
 	edit := rest.Edit("/1.0", auth.Can("server", "can_edit"), rest.Editor[api.ServerPut]{Load: h.load, Save: h.save})
-	return append(edit, get, rest.Raw("GET /", auth.Public, h.root).Global())
+	return append(edit, get, rest.Raw("GET /", auth.Public, h.root).Global().Answers(rest.JSON[[]string]()))
 }
 
 type serverRoutes struct {

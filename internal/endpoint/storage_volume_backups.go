@@ -28,7 +28,7 @@ func StorageVolumeBackups(svc *volume.Service, at rest.Placement) []rest.Route {
 		rest.Get("GET "+one, auth.Can("storage_volume_backup", "can_view"), h.get),
 		rest.Async("POST "+one, auth.Can("storage_volume_backup", "can_edit"), h.rename),
 		rest.Async("DELETE "+one, auth.Can("storage_volume_backup", "can_delete"), h.remove),
-		rest.Raw("GET "+one+"/export", auth.Can("storage_volume_backup", "can_view"), h.export),
+		rest.Raw("GET "+one+"/export", auth.Can("storage_volume_backup", "can_view"), h.export).Answers(rest.Bytes()),
 	}, at)
 }
 

@@ -40,8 +40,9 @@ func StorageVolumes(pools *storage.Service, svc *custom.Service, upload Importer
 	routes = append(routes, rest.Edit(snapshot, auth.Can("storage_volume_snapshot", "can_edit"), editSnapshot)...)
 	create := auth.Can("project", "can_create_storage_volumes")
 	return append(placed(routes, at),
-		rest.List("GET "+all, view, h.list), rest.List("GET "+all+"/{type}", view, h.list),
-		rest.List("GET /1.0/storage-volumes", view, h.list), rest.List("GET /1.0/storage-volumes/{type}", view, h.list),
+		rest.List("GET "+all, view, h.list).Reads("all-projects"), rest.List("GET "+all+"/{type}", view, h.list).Reads("all-projects"),
+		rest.List("GET /1.0/storage-volumes", view, h.list).Reads("all-projects"),
+		rest.List("GET /1.0/storage-volumes/{type}", view, h.list).Reads("all-projects"),
 		rest.AsyncOr("POST "+all, create, h.create, upload), rest.AsyncOr("POST "+all+"/{type}", create, h.create, upload),
 	)
 }

@@ -32,7 +32,7 @@ func Edit[Put any](path string, a Access, e Editor[Put]) []Route {
 
 func (e Editor[Put]) route(pattern string, a Access, patch bool) Route {
 	async := e.SaveAsync != nil && (!patch || !e.PatchSync)
-	r := Route{Pattern: pattern, Access: a, Kind: SyncKind, In: reflect.TypeFor[Put](), Out: reflect.TypeFor[None]()}
+	r := Route{Pattern: pattern, Access: a, Kind: SyncKind, In: reflect.TypeFor[Put](), Out: reflect.TypeFor[None](), Doc: Doc{Matches: true}}
 	if async {
 		r.Kind, r.Out = AsyncKind, reflect.TypeFor[api.Operation]()
 	}

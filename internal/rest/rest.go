@@ -48,6 +48,7 @@ type Route struct {
 	Kind Kind
 	// In and Out are the types of the bodies, for the description of the API.
 	In, Out reflect.Type
+	Doc     Doc
 
 	strict, global, nullEmpty bool
 	// uploads says that bodies need not be JSON.
@@ -126,6 +127,7 @@ func Create[In any](pattern string, a Access, h func(context.Context, *Call, In)
 // Either makes a route whose handler makes an object at once and returns its URL, or returns work that the server is to run.
 func Either[In any](pattern string, a Access, h func(context.Context, *Call, In) (location string, work *op.Spec, err error)) Route {
 	return Route{Pattern: pattern, Access: a, Kind: CreateKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[None](),
+		Doc: Doc{Answers: []Body{{Status: http.StatusAccepted, Go: reflect.TypeFor[api.Operation]()}}},
 		serve: func(s *Server, w http.ResponseWriter, c *Call) error {
 			in, err := decode[In](w, c)
 			if err != nil {
@@ -161,7 +163,7 @@ func Async[In any](pattern string, a Access, h func(context.Context, *Call, In) 
 
 // AsyncOr makes a route like Async that also takes bodies of the type application/octet-stream: those are for raw.
 func AsyncOr[In any](pattern string, a Access, h func(context.Context, *Call, In) (op.Spec, error), raw func(http.ResponseWriter, *Call) error) Route {
-	r := Async(pattern, a, h)
+	r := Async(pattern, a, h).Accepts(Bytes())
 	r.uploads = true
 	decoded := r.serve
 	r.serve = func(s *Server, w http.ResponseWriter, c *Call) error {
@@ -175,7 +177,7 @@ func AsyncOr[In any](pattern string, a Access, h func(context.Context, *Call, In
 
 // AsyncOrStream makes a route like Async whose answer can also be a stream, for clients that accept application/octet-stream.
 func AsyncOrStream[In any](pattern string, a Access, h func(context.Context, *Call, In) (op.Spec, error), stream func(http.ResponseWriter, *Call, In) error) Route {
-	r := Async(pattern, a, h)
+	r := Async(pattern, a, h).Answers(Bytes())
 	decoded := r.serve
 	r.serve = func(s *Server, w http.ResponseWriter, c *Call) error {
 		if c.Header.Get("Accept") != octets {
@@ -209,7 +211,8 @@ type Item[T any] struct {
 // List makes a route that shows many objects: recursion, filter, and hiding what the caller may not view are done for it.
 // An error of the sequence fails the whole answer.
 func List[T any](pattern string, a Access, h func(context.Context, *Call) iter.Seq2[Item[T], error]) Route {
-	r := Route{Pattern: pattern, Access: a, Kind: ListKind, In: reflect.TypeFor[None](), Out: reflect.TypeFor[[]T]()}
+	r := Route{Pattern: pattern, Access: a, Kind: ListKind, In: reflect.TypeFor[None](), Out: reflect.TypeFor[[]T](),
+		Doc: Doc{Depths: []reflect.Type{reflect.TypeFor[[]string](), reflect.TypeFor[[]T]()}}}
 	r.serve = func(s *Server, w http.ResponseWriter, c *Call) error {
 		if err := c.entitlements(a, c.Recursion > 0); err != nil {
 			return err

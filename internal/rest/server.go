@@ -62,6 +62,11 @@ func (s *Server) Phase() Phase { return Phase(s.phase.Load()) }
 
 // Handler serves the routes. A malformed table, or a route without access, is an error of the program and panics.
 func (s *Server) Handler(tables ...[]Route) http.Handler {
+	t := plant(tables)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handle(t, w, r) })
+}
+
+func plant(tables [][]Route) *tree {
 	t := &tree{}
 	for _, table := range tables {
 		for _, r := range table {
@@ -73,7 +78,7 @@ func (s *Server) Handler(tables ...[]Route) http.Handler {
 			}
 		}
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handle(t, w, r) })
+	return t
 }
 
 // handle answers one request and logs it; a panic of a handler ends that answer alone.

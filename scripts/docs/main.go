@@ -1,4 +1,5 @@
-// Command docs writes doc/reference: the commands of lxc from its command tree, and the configuration keys from their tables.
+// Command docs writes doc/reference: the commands of lxc from its command tree, the configuration keys from their tables, and the
+// description of the API from the routes.
 //
 // Usage: go run ./scripts/docs [-check]
 //
@@ -24,17 +25,20 @@ func main() {
 	check := flag.Bool("check", false, "write nothing, fail if a page is out of date")
 	root := flag.String("root", ".", "root of the repository")
 	flag.Parse()
-	if err := run(*root, *check); err != nil {
+	if err := run(sources{*root}, *root, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "docs:", err)
 		os.Exit(1)
 	}
 }
 
-func run(root string, check bool) error {
+func run(from sources, root string, check bool) error {
 	pages := map[string]string{}
 	commands(cli.New().Root(), pages)
 	program((&admin.Program{}).Root(), pages)
 	keys(app.Tables(), pages)
+	if err := from.describe(pages); err != nil {
+		return err
+	}
 	base := filepath.Join(root, folder)
 	stale, err := outdated(base, pages)
 	if err != nil {
@@ -70,7 +74,7 @@ func outdated(base string, pages map[string]string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := pages[name]; !ok {
+		if _, ok := pages[name]; !ok && filepath.Ext(name) != ".go" {
 			stale = append(stale, name)
 		}
 	}

@@ -44,13 +44,13 @@ func TestPages(t *testing.T) {
 // What is written is up to date; what is changed or left over is found, and put right.
 func TestFreshness(t *testing.T) {
 	root := t.TempDir()
-	if err := run(root, true); err == nil {
+	if err := run(sources{"../.."}, root, true); err == nil {
 		t.Error("nothing is there, and that is fine")
 	}
-	if err := run(root, false); err != nil {
+	if err := run(sources{"../.."}, root, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(root, true); err != nil {
+	if err := run(sources{"../.."}, root, true); err != nil {
 		t.Error(err)
 	}
 	change := func(name string) {
@@ -60,14 +60,14 @@ func TestFreshness(t *testing.T) {
 	}
 	change("cli/list.md")
 	change("config/gone.md")
-	err := run(root, true)
+	err := run(sources{"../.."}, root, true)
 	if err == nil || !strings.Contains(err.Error(), "[cli/list.md config/gone.md]") {
 		t.Errorf("got %v", err)
 	}
-	if err := run(root, false); err != nil {
+	if err := run(sources{"../.."}, root, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(root, true); err != nil {
+	if err := run(sources{"../.."}, root, true); err != nil {
 		t.Error(err)
 	}
 }

@@ -62,7 +62,7 @@ func keys(tables endpoint.Tables, pages map[string]string) {
 			if len(tables[entity]) > 1 {
 				fmt.Fprintf(&b, "\n## %s\n", group)
 			}
-			table(&b, tables[entity][group])
+			rows(&b, tables[entity][group])
 		}
 		pages[filepath.Join("config", entity+".md")] = b.String()
 		fmt.Fprintf(&index, "- [%s](%s.md)\n", title(entity), entity)
@@ -70,7 +70,7 @@ func keys(tables endpoint.Tables, pages map[string]string) {
 	pages[filepath.Join("config", "README.md")] = index.String()
 }
 
-func table(b *strings.Builder, keys []schema.Key) {
+func rows(b *strings.Builder, keys []schema.Key) {
 	b.WriteString("\n| Key | Type | Default | What it does |\n|---|---|---|---|\n")
 	for _, k := range slices.SortedFunc(slices.Values(keys), func(a, b schema.Key) int { return cmp.Compare(a.Name, b.Name) }) {
 		if k.Later {

@@ -29,7 +29,7 @@ type Rules struct {
 // those who hold a certificate for metrics are strangers otherwise; the handler asks for the entitlement of all others.
 func Routes(svc *metric.Service, rules Rules) []rest.Route {
 	h := metrics{svc, rules}
-	return []rest.Route{rest.Raw("GET "+Path, auth.Public, h.get).Global()}
+	return []rest.Route{rest.Raw("GET "+Path, auth.Public, h.get).Global().Reads("project").Answers(rest.Body{Media: "text/plain"})}
 }
 
 type metrics struct {

@@ -18,10 +18,10 @@ func ACLs(svc *acl.Service) []rest.Route {
 	const one = "/1.0/network-acls/{name}"
 	view, edit := auth.Can("network_acl", "can_view"), auth.Can("network_acl", "can_edit")
 	return append([]rest.Route{
-		rest.List("GET /1.0/network-acls", view, h.list),
+		rest.List("GET /1.0/network-acls", view, h.list).Reads("all-projects"),
 		rest.Create("POST /1.0/network-acls", auth.Can("project", "can_create_network_acls"), h.create),
 		rest.Get("GET "+one, view, h.get),
-		rest.Raw("GET "+one+"/log", view, h.log),
+		rest.Raw("GET "+one+"/log", view, h.log).Answers(rest.Bytes()),
 		rest.Create("POST "+one, edit, h.rename),
 		rest.Sync("DELETE "+one, auth.Can("network_acl", "can_delete"), h.remove),
 	}, rest.Edit(one, edit, rest.Editor[api.NetworkACLPut]{Load: h.load, Save: h.save})...)

@@ -19,7 +19,7 @@ func Networks(svc *network.Service) []rest.Route {
 	view := auth.Can("network", "can_view")
 	edit := rest.Editor[api.NetworkPut]{Load: h.load, Save: h.save}
 	return append([]rest.Route{
-		rest.List("GET /1.0/networks", view, h.list),
+		rest.List("GET /1.0/networks", view, h.list).Reads("all-projects"),
 		rest.Create("POST /1.0/networks", auth.Can("project", "can_create_networks"), h.create),
 		rest.Get("GET "+one, view, h.get),
 		rest.Create("POST "+one, auth.Can("network", "can_edit"), h.rename),
