@@ -14,6 +14,7 @@ import (
 	"lxd/internal/driver/all"
 	"lxd/internal/host/idmap"
 	"lxd/internal/host/module"
+	"lxd/internal/identity"
 	"lxd/internal/image"
 	"lxd/internal/instance"
 	"lxd/internal/machine"
@@ -35,6 +36,7 @@ type domain struct {
 	server        *server.Service
 	warnings      *warning.Service
 	trust         *trust.Service
+	identities    *identity.Service
 	projects      *project.Service
 	profiles      *profile.Service
 	networks      *network.Service
@@ -60,6 +62,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.warnings = warning.New(warning.Deps{Store: a.store, Location: standalone})
 	d.profiles = profile.New(profile.Deps{Store: a.store})
 	d.trust = a.openTrust()
+	d.identities = a.openIdentities(d.trust)
 	d.projects = project.New(project.Deps{Store: a.store, Profiles: followers{d.profiles, d.trust}})
 	d.server = &server.Service{Store: a.store, Project: d.projects.Check}
 	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks"), Warnings: d.warnings, Hook: a.hook})

@@ -6,7 +6,9 @@ import (
 	"os"
 
 	"lxd/internal/app/https"
+	"lxd/internal/auth"
 	"lxd/internal/endpoint/monitoring"
+	"lxd/internal/identity"
 	"lxd/internal/profile"
 	"lxd/internal/schema"
 	"lxd/internal/server"
@@ -46,7 +48,10 @@ func (a *App) openTrust() *trust.Service {
 			v, err := a.domain.server.Get(ctx, server.TrustAuthority)
 			return schema.IsTrue(v), err
 		},
-		Expiry: func(ctx context.Context) (string, error) { return a.domain.server.Get(ctx, server.TokenExpiry) },
+		Expiry: a.tokenExpiry,
+		Taken: func(tx store.Tx, fingerprint string) bool {
+			return identity.Collection.Has(tx, identity.Key(string(auth.TLS), fingerprint))
+		},
 	})
 }
 

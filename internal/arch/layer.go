@@ -13,7 +13,7 @@ var ranks = map[string]int{
 	"internal/schema": 10, "internal/store": 10, "internal/host": 10, "internal/event": 11, "internal/op": 12, "internal/warning": 13,
 	"internal/cluster": 20, "internal/auth": 20, "internal/rest": 21,
 	"internal/server":  29,
-	"internal/project": 30, "internal/trust": 31, "internal/profile": 31, "internal/network": 32, "internal/storage": 33, "internal/image": 34,
+	"internal/project": 30, "internal/trust": 31, "internal/profile": 31, "internal/identity": 32, "internal/network": 32, "internal/storage": 33, "internal/image": 34,
 	"internal/device": 35, "internal/machine": 36, "internal/instance": 37, "internal/metric": 38, "internal/devlxd": 38, "internal/backup": 38,
 	"internal/migrate": 39, "internal/policy": 39,
 	"internal/driver": 40, "internal/driver/all": 41,

@@ -7,6 +7,9 @@ package auth
 import (
 	"net/url"
 	"slices"
+	"time"
+
+	"lxd/api"
 )
 
 // Kind is how an identity proved itself (wire names).
@@ -37,6 +40,16 @@ type Identity struct {
 	Name string
 	// Address is where the call came from.
 	Address string
+	// ID is what the server keeps the identity by: a fingerprint, a mail address, a UUID; "" if it keeps none.
+	ID string
+	// Type is the wire name of the type of identity, such as api.IdentityTypeClientCertificate.
+	Type string
+	// Groups are those whose permissions it has, sorted: its own, and those that the groups of its identity provider stand for.
+	Groups []string
+	// Expires is when what it proved itself with ends; zero is not known.
+	Expires time.Time
+	// Permissions lists what its groups give it; nil is for identities without fine-grained rights.
+	Permissions func() []api.Permission
 	// Admin may do everything.
 	Admin bool
 	// FineGrained identities learn nothing of what they may not view: they get NotFound where others get Forbidden.

@@ -212,3 +212,20 @@ func lastPart(key string) string {
 	}
 	return name
 }
+
+// Exists reports whether a record exists, for callers that know a collection by its name alone.
+func Exists(tx Tx, r Ref) bool {
+	_, ok := tx.Read(r.Collection, r.Key)
+	return ok
+}
+
+// Keys yields the keys of a collection in order, without looking at the records.
+func Keys(tx Tx, collection string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for e := range tx.Scan(collection, "") {
+			if !yield(e.Key) {
+				return
+			}
+		}
+	}
+}

@@ -116,14 +116,17 @@ func TestAuthority(t *testing.T) {
 		}
 	}
 	enough = true
-	if id := w.who(t, signed); id.Kind != auth.PKI || !id.Admin || id.Name != trust.Fingerprint(signed) {
+	if id := w.vouched(t, signed); id.Kind != auth.PKI || !id.Admin || id.Name != trust.Fingerprint(signed) {
 		t.Errorf("signed: %+v", id)
 	}
 	if id := w.who(t, clerk); id.Kind != auth.TLS || id.Admin {
 		t.Errorf("the authority's word lifts a restriction: %+v", id)
 	}
+	if id := w.vouched(t, clerk); id.Trusted() {
+		t.Errorf("the authority's word counts for a certificate that is known: %+v", id)
+	}
 	for name, c := range map[string]*x509.Certificate{"revoked": revoked, "known but not signed": unsigned, "of another authority": other} {
-		if id := w.who(t, c); id.Trusted() {
+		if id := w.who(t, c); id.Trusted() || w.vouched(t, c).Trusted() {
 			t.Errorf("%s: %+v", name, id)
 		}
 	}

@@ -42,6 +42,19 @@ func (r Record) API() api.Certificate {
 	return api.Certificate{Name: r.Name, Type: r.Type, Restricted: r.Restricted, Projects: append([]string{}, r.Projects...), Certificate: r.PEM, Fingerprint: r.Fingerprint}
 }
 
+// IdentityType is the type that its owner has as an identity.
+func (r Record) IdentityType() string {
+	switch {
+	case r.Type == Metrics && r.Restricted:
+		return api.IdentityTypeMetricsCertificateRestricted
+	case r.Type == Metrics:
+		return api.IdentityTypeMetricsCertificateUnrestricted
+	case r.Restricted:
+		return api.IdentityTypeClientCertificateRestricted
+	}
+	return api.IdentityTypeClientCertificateUnrestricted
+}
+
 // URL is the certificate's address.
 func URL(fingerprint string) string { return "/1.0/certificates/" + fingerprint }
 
@@ -51,8 +64,8 @@ func Fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// parse reads a certificate: PEM, or base64 of the DER form.
-func parse(text string) (*x509.Certificate, error) {
+// Parse reads a certificate: PEM, or base64 of the DER form.
+func Parse(text string) (*x509.Certificate, error) {
 	der, bad := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if block, _ := pem.Decode([]byte(text)); block != nil {
 		der, bad = block.Bytes, nil

@@ -82,3 +82,9 @@ func hostOf(address string) string {
 	}
 	return host
 }
+
+// Admit fails while an address has sent too many wrong tokens, of whatever kind.
+func (s *Service) Admit(address string) error { return s.failures.admit(address, time.Now()) }
+
+// Failed counts a wrong token of an address.
+func (s *Service) Failed(address string) { s.failures.count(address, time.Now()) }

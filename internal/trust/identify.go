@@ -1,7 +1,6 @@
 package trust
 
 import (
-	"context"
 	"crypto/x509"
 	"net/http"
 	"net/url"
@@ -36,18 +35,13 @@ func PeerOf(r *http.Request) *x509.Certificate {
 func (s *Service) Identify(r *http.Request) (auth.Identity, error) {
 	id, err := auth.Identify(r)
 	peer := PeerOf(r)
-	if err != nil || id.Trusted() || peer == nil || current(peer, time.Now()) != nil {
+	if err != nil || id.Trusted() || !s.Admits(peer) {
 		return id, err
 	}
-	if s.d.Authority != nil && !s.d.Authority.vouches(peer) {
-		return id, nil // known or not
-	}
-	known := true
 	err = s.d.Store.View(r.Context(), func(tx store.Tx) error {
 		rec, err := Collection.Get(tx, Fingerprint(peer))
 		switch {
 		case errs.Is(err, errs.NotFound):
-			known = false
 			return nil
 		case err != nil:
 			return err
@@ -58,25 +52,41 @@ func (s *Service) Identify(r *http.Request) (auth.Identity, error) {
 			return nil
 		}
 		id.Kind, id.Name, id.Admin = auth.TLS, rec.Fingerprint, !rec.Restricted
+		id.ID, id.Type, id.Expires = rec.Fingerprint, rec.IdentityType(), peer.NotAfter
 		if rec.Restricted {
 			id.Rights, err = rightsIn(tx, rec.Projects)
 		}
 		return err
 	})
-	if err != nil || known || s.d.Authority == nil {
-		return id, err
-	}
-	return s.vouched(r.Context(), id, peer)
+	return id, err
 }
 
-// vouched is who the owner of a certificate is that the server does not know, and its authority does.
-func (s *Service) vouched(ctx context.Context, id auth.Identity, peer *x509.Certificate) (auth.Identity, error) {
-	trusted, err := s.d.TrustAuthority(ctx)
-	if err != nil || !trusted {
-		return id, err
+// Admits tells whether a certificate may prove anything now: its time has come and is not over, and the authority, if there is one, vouches for it.
+func (s *Service) Admits(peer *x509.Certificate) bool {
+	return peer != nil && current(peer, time.Now()) == nil && (s.d.Authority == nil || s.d.Authority.vouches(peer))
+}
+
+// Vouched tells who sent the request if the authority vouches for it and that is enough. It is for callers whose certificate the server
+// does not know in any way: one that it knows has the rights that were given to it, and no others.
+func (s *Service) Vouched(r *http.Request) (id auth.Identity, handled bool, err error) {
+	peer := PeerOf(r)
+	if s.d.Authority == nil || !s.Admits(peer) {
+		return id, false, nil
 	}
-	id.Kind, id.Name, id.Admin = auth.PKI, Fingerprint(peer), true
-	return id, nil
+	trusted, err := s.d.TrustAuthority(r.Context())
+	if err != nil || !trusted {
+		return id, false, err
+	}
+	known := false
+	err = s.d.Store.View(r.Context(), func(tx store.Tx) error {
+		known = Collection.Has(tx, Fingerprint(peer))
+		return nil
+	})
+	if err != nil || known {
+		return id, false, err
+	}
+	id.Kind, id.Name, id.Address, id.Admin, id.Expires = auth.PKI, Fingerprint(peer), r.RemoteAddr, true, peer.NotAfter
+	return id, true, nil
 }
 
 // rights are what a restricted certificate may do: everything with what its projects own, viewing what they see of the default

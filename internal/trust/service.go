@@ -26,6 +26,8 @@ type Deps struct {
 	TrustAuthority func(ctx context.Context) (bool, error)
 	// Addresses lists where the server can be reached; none means that it cannot.
 	Addresses func() []string
+	// Taken tells whether a certificate is that of an identity with fine-grained rights; nil knows none.
+	Taken func(tx store.Tx, fingerprint string) bool
 }
 
 // Service is the use cases of certificates.
@@ -87,7 +89,7 @@ func find(tx store.Tx, prefix string) (found Record, err error) {
 func (s *Service) Add(ctx context.Context, post api.CertificatesPost, shown *x509.Certificate) (location string, err error) {
 	c := shown
 	if post.Certificate != "" {
-		if c, err = parse(post.Certificate); err != nil {
+		if c, err = Parse(post.Certificate); err != nil {
 			return "", err
 		}
 	}
@@ -102,8 +104,8 @@ func (s *Service) Add(ctx context.Context, post api.CertificatesPost, shown *x50
 		return "", err
 	}
 	return URL(r.Fingerprint), s.d.Store.Update(ctx, func(tx store.Tx) error {
-		if Collection.Has(tx, r.Fingerprint) {
-			return errs.Newf(errs.Conflict, "the certificate %s is trusted already", r.Fingerprint[:12])
+		if err := s.free(tx, r.Fingerprint); err != nil {
+			return err
 		}
 		if err := projectsExist(tx, r.Projects); err != nil {
 			return err
@@ -119,6 +121,14 @@ func (s *Service) acceptable(c *x509.Certificate) error {
 		return errs.Newf(errs.Forbidden, "the certificate is not one of the server's certificate authority, or was revoked: have that authority sign one")
 	}
 	return current(c, time.Now())
+}
+
+// free fails with Conflict if the certificate is trusted already, in this way or the other.
+func (s *Service) free(tx store.Tx, fingerprint string) error {
+	if Collection.Has(tx, fingerprint) || s.d.Taken != nil && s.d.Taken(tx, fingerprint) {
+		return errs.Newf(errs.Conflict, "the certificate %s is trusted already", fingerprint[:12])
+	}
+	return nil
 }
 
 // current fails with Forbidden on a certificate whose time has not come or is over.
@@ -161,6 +171,9 @@ func (s *Service) Update(ctx context.Context, prefix string, put api.Certificate
 		if r.Fingerprint == old.Fingerprint {
 			return Collection.Put(tx, r)
 		}
+		if err := s.free(tx, r.Fingerprint); err != nil {
+			return err
+		}
 		if err := Collection.Delete(tx, old.Fingerprint); err != nil {
 			return err
 		}
@@ -174,7 +187,7 @@ func (s *Service) next(old Record, put api.CertificatePut) (Record, error) {
 	if text == "" {
 		text = old.PEM
 	}
-	c, err := parse(text)
+	c, err := Parse(text)
 	if err != nil {
 		return Record{}, err
 	}

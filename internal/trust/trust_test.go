@@ -118,6 +118,18 @@ func (w *world) who(t *testing.T, c *x509.Certificate) auth.Identity {
 	return id
 }
 
+// vouched is the identity that a connection has by the word of the authority alone.
+func (w *world) vouched(t *testing.T, c *x509.Certificate) auth.Identity {
+	t.Helper()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c}}
+	id, handled, err := w.Vouched(r)
+	if err != nil || handled != id.Trusted() {
+		t.Fatal(handled, err)
+	}
+	return id
+}
+
 func TestAddAndFind(t *testing.T) {
 	w := newWorld(t)
 	c := newCertificate(t, time.Hour)

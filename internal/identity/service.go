@@ -1,0 +1,185 @@
+package identity
+
+import (
+	"context"
+	"crypto/x509"
+	"reflect"
+	"slices"
+	"strings"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/store"
+	"lxd/internal/trust"
+)
+
+// Trust is what the service needs of the legacy certificates, and of the protection against guessing.
+type Trust interface {
+	// Admits tells whether a certificate may prove anything now.
+	Admits(peer *x509.Certificate) bool
+	// Admit fails while an address has sent too many wrong tokens.
+	Admit(address string) error
+	// Failed counts a wrong token of an address.
+	Failed(address string)
+}
+
+// Deps is what the service needs.
+type Deps struct {
+	Store store.Store
+	Trust Trust
+	// Fingerprint is that of the server's own certificate.
+	Fingerprint string
+	// Expiry is how long a token is valid, in the form of schema.ExpiresAt.
+	Expiry func(ctx context.Context) (string, error)
+	// Addresses lists where the server can be reached; none means that it cannot.
+	Addresses func() []string
+}
+
+// Service is the use cases of identities and groups.
+type Service struct {
+	d      Deps
+	rights cache
+}
+
+// New makes the service; it has no effects.
+func New(d Deps) *Service { return &Service{d: d} }
+
+// List loads the identities that prove themselves by method, or all for "": in order of method and identifier. Legacy certificates are not
+// among them.
+func (s *Service) List(ctx context.Context, method string) (all []Record, err error) {
+	prefix := ""
+	if method != "" {
+		prefix = method + "/"
+	}
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		all = all[:0]
+		for r, err := range Collection.All(tx, prefix) {
+			if err != nil {
+				return err
+			}
+			all = append(all, r)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Find loads one identity by its identifier or name; of a fingerprint the first 12 digits are enough.
+func (s *Service) Find(ctx context.Context, method, nameOrID string) (r Record, err error) {
+	err = s.d.Store.View(ctx, func(tx store.Tx) (err error) {
+		r, err = find(tx, method, nameOrID)
+		return err
+	})
+	return r, err
+}
+
+// shortest is how many digits of a fingerprint are needed.
+const shortest = 12
+
+func find(tx store.Tx, method, nameOrID string) (Record, error) {
+	r, err := Collection.Get(tx, Key(method, nameOrID))
+	if err == nil || !errs.Is(err, errs.NotFound) {
+		return r, err
+	}
+	var named, begun []Record
+	prefix := strings.ToLower(nameOrID)
+	for r, err := range Collection.All(tx, method+"/") {
+		switch {
+		case err != nil:
+			return Record{}, err
+		case r.Name == nameOrID:
+			named = append(named, r)
+		case method == string(auth.TLS) && len(prefix) >= shortest && strings.HasPrefix(r.ID, prefix):
+			begun = append(begun, r)
+		}
+	}
+	for _, found := range [][]Record{named, begun} {
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return Record{}, errs.Newf(errs.Invalid, "%d identities are called %q: name the one that is meant by its identifier", len(found), nameOrID)
+		}
+	}
+	return Record{}, errs.Newf(errs.NotFound, "identity %q not found", method+"/"+nameOrID)
+}
+
+// Put adds an identity, or replaces the one of the same method and identifier.
+func (s *Service) Put(ctx context.Context, rec Record) error {
+	rec.Groups = sorted(rec.Groups)
+	if err := rec.check(); err != nil {
+		return err
+	}
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+		old, err := Collection.Get(tx, Key(rec.Method, rec.ID))
+		if errs.Is(err, errs.NotFound) {
+			return insert(tx, rec, api.LifecycleIdentityCreated)
+		}
+		if err != nil || reflect.DeepEqual(old, rec) {
+			return err
+		}
+		tx.Announce(rec.change(api.LifecycleIdentityUpdated))
+		return Collection.Put(tx, rec)
+	})
+}
+
+// Create adds an identity; one of the same name or identifier is a Conflict.
+func (s *Service) Create(ctx context.Context, rec Record) error {
+	rec.Groups = sorted(rec.Groups)
+	if err := rec.check(); err != nil {
+		return err
+	}
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+		return insert(tx, rec, api.LifecycleIdentityCreated)
+	})
+}
+
+// insert adds an identity within tx. Names are free to be alike only where an identity provider chooses them.
+func insert(tx store.Tx, rec Record, action string) error {
+	if rec.Method == string(auth.TLS) && trust.Collection.Has(tx, rec.ID) {
+		return errs.Newf(errs.Conflict, "the certificate %s is trusted already: remove it with \"lxc config trust remove\" first", rec.ID[:shortest])
+	}
+	if rec.Method != string(auth.OIDC) {
+		for other, err := range Collection.All(tx, rec.Method+"/") {
+			if err != nil {
+				return err
+			}
+			if other.Name == rec.Name {
+				return errs.Newf(errs.Conflict, "there is an identity %q already: choose another name", rec.Method+"/"+rec.Name)
+			}
+		}
+	}
+	if err := Collection.Insert(tx, rec); err != nil {
+		return err
+	}
+	tx.Announce(rec.change(action))
+	return nil
+}
+
+// SetGroups puts an identity into these groups and no others.
+func (s *Service) SetGroups(ctx context.Context, method, id string, groups []string) error {
+	groups = sorted(groups)
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+		return Collection.Modify(tx, Key(method, id), func(r *Record) error {
+			if slices.Equal(r.Groups, groups) {
+				return nil
+			}
+			r.Groups = groups
+			tx.Announce(r.change(api.LifecycleIdentityUpdated))
+			return r.check()
+		})
+	})
+}
+
+// Delete removes an identity; it is worth nothing from its next request on.
+func (s *Service) Delete(ctx context.Context, method, id string) error {
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+		r, err := Collection.Get(tx, Key(method, id))
+		if err != nil {
+			return err
+		}
+		tx.Announce(r.change(api.LifecycleIdentityDeleted))
+		return Collection.Delete(tx, Key(method, id))
+	})
+}
