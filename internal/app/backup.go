@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"lxd/internal/backup"
+	"lxd/internal/host/shelf"
 	"lxd/internal/project"
 	"lxd/internal/server"
 	"lxd/internal/store"
@@ -13,7 +14,7 @@ import (
 // openBackups makes the service of backups; the instances that it backs up come later.
 func (a *App) openBackups(ctx context.Context, d *domain) {
 	d.backups = backup.New(context.WithoutCancel(ctx), backup.Deps{
-		Store: a.store, Ops: a.ops, Volumes: d.pools, Dir: a.dir.join("backups"), Announce: a.hub.Announce,
+		Store: a.store, Ops: a.ops, Volumes: d.pools, Files: shelf.New(a.dir.join("backups")), Announce: a.hub.Announce,
 		Compression: func(ctx context.Context, name string) (string, error) { return a.compression(ctx, d, name) },
 	})
 	a.onClose("backups", func(context.Context) error { d.backups.Close(); return nil })

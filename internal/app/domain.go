@@ -26,6 +26,7 @@ import (
 	"lxd/internal/server"
 	"lxd/internal/storage"
 	"lxd/internal/storage/custom"
+	"lxd/internal/storage/depot"
 	"lxd/internal/trust"
 	"lxd/internal/warning"
 )
@@ -47,6 +48,7 @@ type domain struct {
 	instances     *instance.Service
 	backups       *backup.Service
 	volumeBackups *volumebackup.Service
+	depots        *depot.Service
 }
 
 func (a *App) openDomain(ctx context.Context) (err error) {
@@ -76,6 +78,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	a.onClose("sockets of instances", a.guests.Shutdown)
 	a.openVolumes(ctx, d)
 	a.openBackups(ctx, d)
+	a.openDepots(d)
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks, Belongings: d.backups,
 		Kinds: a.kinds(d), Host: host, Announce: a.hub.Announce,
@@ -108,9 +111,10 @@ func (a *App) bringUp(ctx context.Context) error {
 		fn   func(context.Context) error
 	}{
 		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
-		{"images", func(context.Context) error { return d.images.Start(a.ops) }},
-		{"storage pools", d.pools.Start}, {"networks", d.networks.StartAll},
-		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"backups", d.backups.Start}, {"backups of volumes", d.volumeBackups.Start}, {"instances", d.instances.Boot},
+		{"storage pools", d.pools.Start}, {"volumes of images and backups", a.startDepots},
+		{"images", func(context.Context) error { return d.images.Start(a.ops) }}, {"networks", d.networks.StartAll},
+		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"backups", d.backups.Start}, {"backups of volumes", d.volumeBackups.Start},
+		{"files of images and backups", a.settleDepots}, {"instances", d.instances.Boot},
 		{"image updates", a.tendImages}, {"warnings", a.tendWarnings},
 	} {
 		if err := step.fn(ctx); err != nil {

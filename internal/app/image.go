@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"lxd/api"
+	"lxd/internal/host/shelf"
 	"lxd/internal/image"
 	"lxd/internal/image/source"
 	"lxd/internal/server"
@@ -20,7 +21,7 @@ import (
 func (a *App) openImages() *image.Service {
 	set := func(ctx context.Context, key string) (string, error) { return a.domain.server.Get(ctx, key) }
 	archs := server.Architectures()
-	return image.New(image.Deps{Store: a.store, Dir: a.dir.join("images"), Tmp: a.dir.join("tmp"), Setting: set, Sources: &source.Sources{
+	return image.New(image.Deps{Store: a.store, Files: shelf.New(a.dir.join("images")), Tmp: a.dir.join("tmp"), Setting: set, Sources: &source.Sources{
 		Arch: archs[0], Architectures: strings.Join(archs, ", "), Agent: "LXD " + api.Version, Proxy: proxies(set),
 	}})
 }

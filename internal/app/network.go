@@ -12,6 +12,7 @@ import (
 	"lxd/internal/profile"
 	"lxd/internal/schema"
 	"lxd/internal/server"
+	"lxd/internal/storage/depot"
 	"lxd/internal/store"
 	"lxd/internal/trust"
 )
@@ -64,7 +65,11 @@ func (a *App) openNetwork(handler http.Handler) {
 	a.debug = https.Plain(profiling(), server.DefaultDebugPort)
 	a.domain.server.Listen = map[string]func(string) error{server.HTTPSAddress: a.network.Move, server.MetricsAddress: a.meters.Move,
 		server.DebugAddress: a.debug.Move}
-	a.domain.server.Changed = func(config map[string]string) { a.network.SetPolicy(https.PolicyOf(config)) }
+	a.domain.server.Apply = a.domain.depots.Apply
+	a.domain.server.Changed = func(config map[string]string) {
+		a.network.SetPolicy(https.PolicyOf(config))
+		a.tidyDepots(context.Background(), config)
+	}
 }
 
 // serveNetwork serves the API and the metrics to the network, where the configuration wants it, and follows it from then on.
@@ -91,6 +96,9 @@ type followers struct {
 
 // Drop takes the default profile of a project within tx, and the project from the certificates.
 func (f followers) Drop(tx store.Tx, name string) error {
+	if err := depot.Busy(tx, name); err != nil {
+		return err
+	}
 	if err := f.trust.ProjectGone(tx, name); err != nil {
 		return err
 	}
@@ -99,6 +107,9 @@ func (f followers) Drop(tx store.Tx, name string) error {
 
 // Move gives the default profile of a project to another one within tx, and lets the certificates follow.
 func (f followers) Move(tx store.Tx, from, to string) error {
+	if err := depot.Busy(tx, from); err != nil {
+		return err
+	}
 	if err := f.trust.ProjectRenamed(tx, from, to); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	volumebackup "lxd/internal/backup/volume"
 	"lxd/internal/errs"
+	"lxd/internal/host/shelf"
 	"lxd/internal/instance"
 	"lxd/internal/storage/custom"
 	"lxd/internal/store"
@@ -17,7 +18,7 @@ func (a *App) openVolumes(ctx context.Context, d *domain) {
 	d.volumes = custom.New(base, custom.Deps{Store: a.store, Ops: a.ops, Pools: d.pools, Instances: disks{}, Location: standalone})
 	a.onClose("custom volumes", func(context.Context) error { d.volumes.Close(); return nil })
 	d.volumeBackups = volumebackup.New(base, volumebackup.Deps{
-		Store: a.store, Ops: a.ops, Pools: d.pools, Volumes: d.volumes, Dir: a.dir.join("volume-backups"), Announce: a.hub.Announce,
+		Store: a.store, Ops: a.ops, Pools: d.pools, Volumes: d.volumes, Files: shelf.New(a.dir.join("volume-backups")), Announce: a.hub.Announce,
 		Compression: func(ctx context.Context, name string) (string, error) { return a.compression(ctx, d, name) },
 	})
 	d.volumes.Use(d.volumeBackups)

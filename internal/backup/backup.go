@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/event"
 	"lxd/internal/host/idmap"
+	"lxd/internal/host/shelf"
 	"lxd/internal/instance"
 	"lxd/internal/op"
 	"lxd/internal/project"
@@ -102,8 +102,8 @@ type Deps struct {
 	Ops       Starter
 	Instances Instances
 	Volumes   Volumes
-	// Dir holds the files of the backups.
-	Dir string
+	// Files are the folders of the backups.
+	Files *shelf.Shelf
 	// Compression is what the project, or else the server, wants backups to be packed with.
 	Compression func(ctx context.Context, project string) (string, error)
 	// Announce publishes an event.Change that no record goes with; nil is no one.
@@ -135,7 +135,7 @@ func (s *Service) Use(i Instances) { s.d.Instances = i }
 
 // Start removes the files that belong to no backup, and from then on the backups that have expired.
 func (s *Service) Start(ctx context.Context) error {
-	if err := os.MkdirAll(s.d.Dir, 0o700); err != nil {
+	if err := s.d.Files.Make(); err != nil {
 		return err
 	}
 	if err := s.sweep(ctx); err != nil {
@@ -203,7 +203,7 @@ func (s *Service) Open(ctx context.Context, proj, name, backup string) (*os.File
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.path(r.File))
+	f, err := s.d.Files.Open(r.File)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errs.Newf(errs.Internal, "the file of backup %q is gone: delete it and make another", backup)
 	}
@@ -212,8 +212,6 @@ func (s *Service) Open(ctx context.Context, proj, name, backup string) (*os.File
 	}
 	return f, err
 }
-
-func (s *Service) path(file string) string { return filepath.Join(s.d.Dir, filepath.Base(file)) }
 
 // checkName accepts what a backup can be called.
 func checkName(name string) error {
@@ -251,13 +249,13 @@ func (*Service) Renamed(tx store.Tx, proj, from, to string) error {
 func (s *Service) Sweep() {
 	s.wait.Go(func() {
 		if err := s.sweep(s.base); err != nil && s.base.Err() == nil {
-			slog.Error("Could not remove the files of backups that are gone: it is tried again at the next start", "dir", s.d.Dir, "err", err)
+			slog.Error("Could not remove the files of backups that are gone: it is tried again at the next start", "err", err)
 		}
 	})
 }
 
 func (s *Service) sweep(ctx context.Context) error {
-	there, err := os.ReadDir(s.d.Dir) // before the records: what comes later has its record first
+	there, err := s.d.Files.Names() // before the records: what comes later has its record first
 	if err != nil {
 		return err
 	}
@@ -269,12 +267,9 @@ func (s *Service) sweep(ctx context.Context) error {
 		}
 		return nil
 	})
-	for _, e := range there {
-		if err == nil && !kept[e.Name()] {
-			err = os.Remove(s.path(e.Name()))
-			if errors.Is(err, os.ErrNotExist) {
-				err = nil
-			}
+	for _, name := range there {
+		if err == nil && !kept[name] {
+			err = s.d.Files.Remove(name)
 		}
 	}
 	return err

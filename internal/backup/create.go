@@ -182,13 +182,13 @@ func (m *making) run(ctx context.Context, t *op.Task) error {
 
 // file writes the backup; on failure it is removed.
 func (m *making) file(ctx context.Context, t *op.Task) error {
-	f, err := os.OpenFile(m.s.path(m.r.File), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(m.s.d.Files.Path(m.r.Project, m.r.File), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return noSpace(err, m.s.d.Dir)
+		return noSpace(err, m.s.d.Files.Folder(m.r.Project))
 	}
 	err = m.pack(ctx, f, told(t))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(noSpace(err, m.s.d.Dir), m.s.dropFile(m.r))
+		return errors.Join(noSpace(err, m.s.d.Files.Folder(m.r.Project)), m.s.dropFile(m.r))
 	}
 	return nil
 }
@@ -239,13 +239,7 @@ func (s *Service) forget(ctx context.Context, r Record, last func(store.Tx) erro
 	})
 }
 
-func (s *Service) dropFile(r Record) error {
-	err := os.Remove(s.path(r.File))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (s *Service) dropFile(r Record) error { return s.d.Files.Remove(r.File) }
 
 // Stream returns the work that writes a backup to out while it is made: no file holds it. Once out is written to, a failure can only be
 // seen by the archive's end missing.

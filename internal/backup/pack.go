@@ -177,7 +177,7 @@ func (p *packing) portable(config map[string]string) map[string]string {
 
 // own writes the instance and its snapshots in the format of the storage driver.
 func (p *packing) own(ctx context.Context, apart string) error {
-	o := Own{Layout: Layout{whole, snapshots}, From: storage.Place{Pool: p.o.Pool, Volume: p.o.Volume.At(apart)}, Scratch: p.s.d.Dir, Progress: p.progress}
+	o := Own{Layout: Layout{whole, snapshots}, From: storage.Place{Pool: p.o.Pool, Volume: p.o.Volume.At(apart)}, Scratch: p.s.d.Files.Base(), Progress: p.progress}
 	for _, snap := range p.o.Snapshots {
 		o.Snapshots = append(o.Snapshots, snap.Name)
 	}

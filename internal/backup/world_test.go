@@ -23,6 +23,7 @@ import (
 	"lxd/internal/driver/storage/mem"
 	"lxd/internal/errs"
 	"lxd/internal/event"
+	"lxd/internal/host/shelf"
 	"lxd/internal/instance"
 	"lxd/internal/machine"
 	"lxd/internal/op"
@@ -75,7 +76,7 @@ func newWorld(t testing.TB) *world {
 	profiles := profile.New(profile.Deps{Store: w.st})
 	projects := project.New(project.Deps{Store: w.st, Profiles: profiles})
 	w.Service = backup.New(context.Background(), backup.Deps{
-		Store: w.st, Ops: w.ops, Volumes: w.pools, Dir: w.dir, Announce: w.heard, Now: func() time.Time { return w.now },
+		Store: w.st, Ops: w.ops, Volumes: w.pools, Files: shelf.New(w.dir), Announce: w.heard, Now: func() time.Time { return w.now },
 		Compression: func(context.Context, string) (string, error) { return "gzip", nil },
 	})
 	host := &fake.Host{}

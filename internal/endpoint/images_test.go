@@ -18,6 +18,7 @@ import (
 	"lxd/internal/auth"
 	"lxd/internal/endpoint"
 	"lxd/internal/event"
+	"lxd/internal/host/shelf"
 	"lxd/internal/image"
 	"lxd/internal/op"
 	"lxd/internal/profile"
@@ -39,7 +40,7 @@ func newImageWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = st.Close() })
 	w := &world{ops: op.NewManager(t.Context(), op.Options{Store: st, Publish: hub, Location: "none"}), hub: hub,
 		who: auth.Identity{Kind: auth.Unix, Name: "root", Address: "@", Admin: true}}
-	svc := image.New(image.Deps{Store: st, Volumes: noVolumes{}, Dir: t.TempDir(), Tmp: t.TempDir()})
+	svc := image.New(image.Deps{Store: st, Volumes: noVolumes{}, Files: shelf.New(t.TempDir()), Tmp: t.TempDir()})
 	err := st.Update(t.Context(), func(tx store.Tx) error {
 		p := project.Record{Name: "default", Config: map[string]string{"features.images": "true", "features.profiles": "true"}}
 		if err := project.Collection.Insert(tx, p); err != nil {

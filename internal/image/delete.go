@@ -126,11 +126,16 @@ func targetOf(j op.Journal) (t target, err error) { return t, json.Unmarshal(j.A
 type reading struct {
 	cond *sync.Cond
 	who  map[string]int
+	// moving is the image whose files are being moved: nobody begins to read them.
+	moving string
 }
 
 func (r *reading) begin(fingerprint string) (end func()) {
 	r.cond.L.Lock()
 	defer r.cond.L.Unlock()
+	for r.moving == fingerprint {
+		r.cond.Wait()
+	}
 	if r.who == nil {
 		r.who = map[string]int{}
 	}
@@ -151,5 +156,24 @@ func (r *reading) wait(fingerprint string) {
 	defer r.cond.L.Unlock()
 	for r.who[fingerprint] > 0 {
 		r.cond.Wait()
+	}
+}
+
+// hold blocks until nobody reads the files of the image, and lets nobody begin until it is released. One image is held at a time.
+func (r *reading) hold(fingerprint string) (release func()) {
+	r.cond.L.Lock()
+	defer r.cond.L.Unlock()
+	for r.moving != "" {
+		r.cond.Wait()
+	}
+	r.moving = fingerprint
+	for r.who[fingerprint] > 0 {
+		r.cond.Wait()
+	}
+	return func() {
+		r.cond.L.Lock()
+		defer r.cond.L.Unlock()
+		r.moving = ""
+		r.cond.Broadcast()
 	}
 }

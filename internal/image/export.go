@@ -37,6 +37,7 @@ func (s *Service) Export(ctx context.Context, proj, prefix string) (parts []Part
 			parts = nil
 		}
 	}()
+	defer s.reading.begin(r.Fingerprint)()
 	meta, err := openPart(metaPart, s.metaFile(r.Fingerprint), r.Fingerprint)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, errs.Newf(errs.Internal, "the files of image %s are gone: import it again", r.Fingerprint)

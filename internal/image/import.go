@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -187,14 +186,14 @@ func (i *importing) keep(ctx context.Context) error {
 		return err
 	}
 	if i.u.root != "" {
-		if err := os.Rename(i.u.root, i.s.rootFile(i.r.Fingerprint)); err != nil {
+		if err := i.s.d.Files.Put(ctx, i.u.root, i.r.Project, rootName(i.r.Fingerprint)); err != nil {
 			return err
 		}
 	}
-	if err := os.Rename(i.u.meta, i.s.metaFile(i.r.Fingerprint)); err != nil {
+	if err := i.s.d.Files.Put(ctx, i.u.meta, i.r.Project, i.r.Fingerprint); err != nil {
 		return errors.Join(err, i.drop(context.Background()))
 	}
-	return syncFolder(i.s.d.Dir)
+	return nil
 }
 
 // shared tells whether a project has the image, and its files are there.
@@ -273,19 +272,5 @@ func (s *Service) removeFiles(ctx context.Context, fingerprint string) error {
 	if err != nil || used {
 		return err
 	}
-	for _, f := range []string{s.metaFile(fingerprint), s.rootFile(fingerprint)} {
-		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	f, err := os.Open(filepath.Clean(dir))
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(s.d.Files.Remove(fingerprint), s.d.Files.Remove(rootName(fingerprint)))
 }

@@ -2,8 +2,8 @@ package image
 
 import (
 	"context"
+	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +12,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/host/fs"
+	"lxd/internal/host/shelf"
 	"lxd/internal/image/source"
 	"lxd/internal/op"
 	"lxd/internal/profile"
@@ -70,8 +71,9 @@ type Deps struct {
 	Contents Contents
 	// Volumes is set by Use once it exists.
 	Volumes Volumes
-	// Dir is the folder of the image files; Tmp holds uploads, is on the same file system, and is emptied at every start.
-	Dir, Tmp string
+	// Files are the folders of the image files; Tmp holds uploads, and is emptied at every start. A file is best kept on the same file system.
+	Files *shelf.Shelf
+	Tmp   string
 }
 
 // Service is the use cases of images.
@@ -97,10 +99,8 @@ func (s *Service) Use(v Volumes) { s.d.Volumes = v }
 
 // Start makes the folders and says who recovers operations on images.
 func (s *Service) Start(m *op.Manager) error {
-	for _, dir := range []string{s.d.Dir, s.d.Tmp} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
+	if err := errors.Join(s.d.Files.Make(), os.MkdirAll(s.d.Tmp, 0o700)); err != nil {
+		return err
 	}
 	for _, kind := range []string{importKind, fetchKind, publishKind} {
 		m.Register(kind, s.recoverImport)
@@ -112,12 +112,12 @@ func (s *Service) Start(m *op.Manager) error {
 
 // sweep removes the files that no image has: those of operations that a crash cut short before they had a record.
 func (s *Service) sweep() error {
-	entries, err := os.ReadDir(s.d.Dir)
+	names, err := s.d.Files.Names()
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		fingerprint, _, _ := strings.Cut(e.Name(), ".")
+	for _, name := range names {
+		fingerprint, _, _ := strings.Cut(name, ".")
 		if len(fingerprint) != maxPrefix || !isHex(fingerprint) {
 			continue
 		}
@@ -129,8 +129,12 @@ func (s *Service) sweep() error {
 }
 
 // metaFile and rootFile are where the files of an image lie. A fingerprint never reaches them unchecked.
-func (s *Service) metaFile(fingerprint string) string { return filepath.Join(s.d.Dir, fingerprint) }
-func (s *Service) rootFile(fingerprint string) string { return s.metaFile(fingerprint) + ".rootfs" }
+func (s *Service) metaFile(fingerprint string) string { return s.d.Files.Path("", fingerprint) }
+func (s *Service) rootFile(fingerprint string) string {
+	return s.d.Files.Path("", rootName(fingerprint))
+}
+
+func rootName(fingerprint string) string { return fingerprint + ".rootfs" }
 
 // view runs fn with the project whose images proj sees.
 func (s *Service) view(ctx context.Context, proj string, fn func(tx store.Tx, owner string) error) error {

@@ -17,6 +17,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/event"
+	"lxd/internal/host/shelf"
 	"lxd/internal/image"
 	"lxd/internal/image/source"
 	"lxd/internal/op"
@@ -96,7 +97,7 @@ func (w *world) boot(t testing.TB) {
 			return w.hook(kind, step, moment)
 		}})
 	setting := func(_ context.Context, key string) (string, error) { return w.settings[key], nil }
-	w.Service = image.New(image.Deps{Store: w.store, Volumes: w, Dir: w.dir, Tmp: w.tmp, Setting: setting, Contents: w,
+	w.Service = image.New(image.Deps{Store: w.store, Volumes: w, Files: shelf.New(w.dir), Tmp: w.tmp, Setting: setting, Contents: w,
 		Sources: &source.Sources{Arch: "x86_64", Agent: "test"}})
 	must(t, w.Service.Start(w.ops))
 	must(t, w.ops.Recover(t.Context()))

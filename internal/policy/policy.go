@@ -13,8 +13,12 @@ import (
 )
 
 // Guard fails with Forbidden if a transaction would bring into a project what the project's limits or restrictions forbid. It is for
-// store.Options. What was there already is not held against a change of something else.
+// store.Options. What was there already is not held against a change of something else. It fails with Invalid on what would share a
+// volume with the server.
 func Guard(before, after store.Tx, touched []store.Ref) error {
+	if err := depots(after, touched); err != nil {
+		return err
+	}
 	found := concern{before: before, after: after, byProject: map[string]*scope{}}
 	for _, ref := range touched {
 		if err := found.add(ref); err != nil {

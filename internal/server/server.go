@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -47,8 +48,14 @@ type Service struct {
 	// Listen has a function for each key that holds an address: it serves there from now on and nowhere for "", or fails and changes
 	// nothing. Those of a server without a network are missing.
 	Listen map[string]func(address string) error
+	// Apply brings about what a new configuration wants before it is kept, and tells u how to bring back what was; or it fails. Nil does
+	// nothing.
+	Apply func(ctx context.Context, u *undo.Stack, old, next map[string]string) error
 	// Changed is told of the whole configuration once it has changed; nil is no one.
 	Changed func(config map[string]string)
+
+	// changing is held while the configuration changes: effects of two changes must not mix.
+	changing sync.Mutex
 }
 
 // Init makes the server's identity at its first start.
@@ -90,6 +97,8 @@ func (s *Service) Replace(ctx context.Context, config map[string]any) (err error
 	if err != nil {
 		return err
 	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	old, err := s.Config(ctx)
 	if err != nil {
 		return err
@@ -101,6 +110,11 @@ func (s *Service) Replace(ctx context.Context, config map[string]any) (err error
 	defer u.Unwind(ctx, &err)
 	for key := range s.Listen {
 		if err := s.listen(&u, key, old[key], next[key]); err != nil {
+			return err
+		}
+	}
+	if s.Apply != nil {
+		if err := s.Apply(ctx, &u, old, next); err != nil {
 			return err
 		}
 	}

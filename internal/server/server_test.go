@@ -67,7 +67,7 @@ func TestReplace(t *testing.T) {
 		"bad value":        {map[string]any{"core.shutdown_timeout": "soon"}, `Cannot set "core.shutdown_timeout" to "soon": must be a whole number from 0 to 2147483647`},
 		"not yet":          {map[string]any{"core.bgp_address": ":179"}, `Cannot set "core.bgp_address" to ":179": not supported yet by this server: leave it unset`},
 		"not yet, secret":  {map[string]any{"oidc.client.secret": "hush"}, `Cannot set "oidc.client.secret" to "(secret)": not supported yet by this server: leave it unset`},
-		"of a project":     {map[string]any{"storage.project.default.images_volume": "p/v"}, `Cannot set "storage.project.default.images_volume" to "p/v": not supported yet by this server: leave it unset`},
+		"of a project":     {map[string]any{"storage.project.default.images_volume": "v"}, `Cannot set "storage.project.default.images_volume" to "v": must be POOL/VOLUME`},
 		"of no project":    {map[string]any{"storage.project.q.images_volume": "p/v"}, `Cannot set "storage.project.q.images_volume" to "p/v": Unknown key`},
 		"address":          {map[string]any{"core.https_address": "1.2.3:8443"}, `Cannot set "core.https_address" to "1.2.3:8443": "1.2.3" is an incomplete`},
 		"expiry":           {map[string]any{"core.remote_token_expiry": "soon"}, `Cannot set "core.remote_token_expiry" to "soon": must be numbers with a unit`},

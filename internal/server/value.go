@@ -33,3 +33,13 @@ func isArchitecture(s string) error {
 	}
 	return nil
 }
+
+var volumeName = regexp.MustCompile("^[^/ ]+/[^/ ]+$")
+
+// isVolume checks the name of a custom volume and of its pool.
+func isVolume(s string) error {
+	if !volumeName.MatchString(s) {
+		return fmt.Errorf("must be POOL/VOLUME")
+	}
+	return nil
+}

@@ -130,9 +130,9 @@ func (p *packing) insert(tx store.Tx) error {
 
 // file writes the backup; on failure nothing is left.
 func (p *packing) file(ctx context.Context, t *op.Task) (err error) {
-	f, err := os.OpenFile(p.s.path(p.r.File), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(p.s.d.Files.Path(p.r.Volume.Project, p.r.File), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return p.s.noSpace(err)
+		return p.noSpace(err)
 	}
 	from := time.Now()
 	err = p.pack(ctx, f, func(n int64) {
@@ -140,15 +140,15 @@ func (p *packing) file(ctx context.Context, t *op.Task) (err error) {
 		t.Progress("create_backup_progress", fmt.Sprintf("%.2fMB (%.2fMB/s)", float64(n)/1e6, rate/1e6))
 	})
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(p.s.noSpace(err), p.s.drop(p.r.File))
+		return errors.Join(p.noSpace(err), p.s.drop(p.r.File))
 	}
 	return nil
 }
 
 // noSpace explains a full disk.
-func (s *Service) noSpace(err error) error {
+func (p *packing) noSpace(err error) error {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return fmt.Errorf("no space left in %s for the backup: free some: %w", s.d.Dir, err)
+		return fmt.Errorf("no space left in %s for the backup: free some: %w", p.s.d.Files.Folder(p.r.Volume.Project), err)
 	}
 	return err
 }
@@ -190,7 +190,7 @@ func (p *packing) pack(ctx context.Context, out io.Writer, progress func(int64))
 func (p *packing) own(ctx context.Context, tw *tar.Writer, progress func(int64)) error {
 	n := p.r.Volume
 	v := storage.Volume{Type: storage.CustomVolume, Project: n.Project, Name: n.Name}
-	o := backup.Own{Layout: backup.Layout{Whole: whole, Snapshots: snapshots}, From: storage.Place{Pool: n.Pool, Volume: v}, Scratch: p.s.d.Dir, Progress: progress}
+	o := backup.Own{Layout: backup.Layout{Whole: whole, Snapshots: snapshots}, From: storage.Place{Pool: n.Pool, Volume: v}, Scratch: p.s.d.Files.Base(), Progress: progress}
 	for _, snap := range p.kept {
 		o.Snapshots = append(o.Snapshots, snap.Name)
 	}

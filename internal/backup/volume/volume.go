@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/event"
+	"lxd/internal/host/shelf"
 	"lxd/internal/op"
 	"lxd/internal/storage"
 	"lxd/internal/storage/custom"
@@ -71,8 +71,8 @@ type Deps struct {
 	Ops     Starter
 	Pools   *storage.Service
 	Volumes *custom.Service
-	// Dir holds the files of the backups.
-	Dir string
+	// Files are the folders of the backups.
+	Files *shelf.Shelf
 	// Compression is what the project, or else the server, wants backups to be packed with.
 	Compression func(ctx context.Context, project string) (string, error)
 	// Announce publishes an event.Change that no record goes with; nil is no one.
@@ -105,7 +105,7 @@ func New(base context.Context, d Deps) *Service {
 
 // Start removes the files that belong to no backup, and from then on the backups that have expired.
 func (s *Service) Start(context.Context) error {
-	if err := os.MkdirAll(s.d.Dir, 0o700); err != nil {
+	if err := s.d.Files.Make(); err != nil {
 		return err
 	}
 	if err := s.sweep(s.base); err != nil {
@@ -129,8 +129,6 @@ func (s *Service) Close() {
 	s.close()
 	s.wait.Wait()
 }
-
-func (s *Service) path(file string) string { return filepath.Join(s.d.Dir, filepath.Base(file)) }
 
 // of are the backups of a volume, the oldest first.
 func of(tx store.Tx, n custom.Name) (all []Record) {
@@ -184,7 +182,7 @@ func (s *Service) Open(ctx context.Context, at storage.Name, name string) (*os.F
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.path(r.File))
+	f, err := s.d.Files.Open(r.File)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errs.Newf(errs.Internal, "the file of backup %q is gone: delete it and make another", name)
 	}
@@ -238,13 +236,13 @@ func (*Service) Moved(tx store.Tx, from, to custom.Name) error {
 func (s *Service) Sweep() {
 	s.wait.Go(func() {
 		if err := s.sweep(s.base); err != nil && s.base.Err() == nil {
-			slog.Error("Could not remove the files of backups that are gone: it is tried again at the next start", "dir", s.d.Dir, "err", err)
+			slog.Error("Could not remove the files of backups that are gone: it is tried again at the next start", "err", err)
 		}
 	})
 }
 
 func (s *Service) sweep(ctx context.Context) error {
-	there, err := os.ReadDir(s.d.Dir)
+	there, err := s.d.Files.Names()
 	if err != nil {
 		return err
 	}
@@ -257,9 +255,9 @@ func (s *Service) sweep(ctx context.Context) error {
 		}
 		return nil
 	})
-	for _, e := range there {
-		if err == nil && !kept[e.Name()] {
-			err = s.drop(e.Name())
+	for _, name := range there {
+		if err == nil && !kept[name] {
+			err = s.drop(name)
 		}
 	}
 	return err
@@ -285,13 +283,7 @@ func (s *Service) make(file string) (done func()) {
 }
 
 // drop removes a file; a missing one is no error.
-func (s *Service) drop(file string) error {
-	err := os.Remove(s.path(file))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (s *Service) drop(file string) error { return s.d.Files.Remove(file) }
 
 // Tend deletes the backups that have expired.
 func (s *Service) Tend(ctx context.Context) {

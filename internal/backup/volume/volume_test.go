@@ -16,6 +16,7 @@ import (
 	"lxd/internal/backup/volume"
 	"lxd/internal/driver/storage/mem"
 	"lxd/internal/errs"
+	"lxd/internal/host/shelf"
 	"lxd/internal/op"
 	"lxd/internal/project"
 	"lxd/internal/storage"
@@ -72,7 +73,7 @@ func (w *world) daemon(t *testing.T) {
 		return w.hook(kind, step, moment)
 	}})
 	w.vols = custom.New(t.Context(), custom.Deps{Store: w.st, Ops: w.ops, Pools: w.pools, Instances: none{}})
-	w.svc = volume.New(t.Context(), volume.Deps{Store: w.st, Ops: w.ops, Pools: w.pools, Volumes: w.vols, Dir: w.files(),
+	w.svc = volume.New(t.Context(), volume.Deps{Store: w.st, Ops: w.ops, Pools: w.pools, Volumes: w.vols, Files: shelf.New(w.files()),
 		Compression: func(context.Context, string) (string, error) { return "none", nil }, Now: func() time.Time { return w.now }})
 	w.vols.Use(w.svc)
 	for kind, r := range w.svc.Recoverers() {

@@ -16,6 +16,7 @@ import (
 	"lxd/internal/op"
 	"lxd/internal/project"
 	"lxd/internal/storage"
+	"lxd/internal/storage/depot"
 	"lxd/internal/store"
 )
 
@@ -187,8 +188,11 @@ func (s *Service) Resolve(ctx context.Context, at storage.Name) (Name, error) {
 // Use says what must follow when volumes go or are moved, for who needs the service to make that.
 func (s *Service) Use(b Backups) { s.d.Backups = b }
 
-// idle fails with Invalid while an instance runs that shows the volume, or a snapshot of it.
+// idle fails with Invalid while an instance runs that shows the volume, or a snapshot of it, or the server uses it.
 func (s *Service) idle(tx store.Tx, n Name) error {
+	if err := depot.Used(tx, n.key()); err != nil {
+		return err
+	}
 	for _, instance := range instances(tx, storage.Users(tx, n.key())) {
 		runs, err := s.d.Instances.Runs(tx, instance)
 		if err != nil {
@@ -201,8 +205,11 @@ func (s *Service) idle(tx store.Tx, n Name) error {
 	return nil
 }
 
-// unused fails with Invalid while an instance or profile shows the volume, or a snapshot of it.
+// unused fails with Invalid while an instance or profile shows the volume, or a snapshot of it, or the server uses it.
 func unused(tx store.Tx, n Name) error {
+	if err := depot.Used(tx, n.key()); err != nil {
+		return err
+	}
 	users := project.UsedBy(storage.Users(tx, n.key()))
 	if len(users) == 0 {
 		return nil
