@@ -15,6 +15,7 @@ import (
 
 	"lxd/internal/app/https"
 	"lxd/internal/auth"
+	"lxd/internal/auth/limit"
 	"lxd/internal/devlxd"
 	"lxd/internal/driver/all"
 	"lxd/internal/errs"
@@ -58,6 +59,8 @@ type App struct {
 	http   *http.Server
 	// identity and network are how the API is served to the network.
 	identity https.Certificate
+	// limit holds back those who send wrong credentials, of whatever sort.
+	limit limit.Limiter
 	// authority vouches for clients; nil is none.
 	authority *trust.Authority
 	network   *https.Server

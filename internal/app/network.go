@@ -44,7 +44,7 @@ func (a *App) addresses() []string {
 
 func (a *App) openTrust() *trust.Service {
 	return trust.New(trust.Deps{
-		Store: a.store, Fingerprint: a.identity.Fingerprint, Addresses: a.addresses,
+		Store: a.store, Fingerprint: a.identity.Fingerprint, Addresses: a.addresses, Limit: &a.limit,
 		Authority: a.authority, TrustAuthority: func(ctx context.Context) (bool, error) {
 			v, err := a.domain.server.Get(ctx, server.TrustAuthority)
 			return schema.IsTrue(v), err

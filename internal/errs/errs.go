@@ -30,6 +30,8 @@ const (
 	Unavailable
 	// Canceled is work that was stopped on request.
 	Canceled
+	// TooMany is a request that came too often, or while the same one is under way.
+	TooMany
 )
 
 type kinded struct {

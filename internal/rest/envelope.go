@@ -35,6 +35,7 @@ func failure(err error) envelope {
 var statuses = map[errs.Kind]int{
 	errs.Internal: 500, errs.Invalid: 400, errs.Forbidden: 403, errs.NotFound: 404, errs.Conflict: 409,
 	errs.Precondition: 412, errs.Unsupported: 501, errs.Unavailable: 503, errs.Canceled: 400,
+	errs.TooMany: 429,
 }
 
 type statusError struct {

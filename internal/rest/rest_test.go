@@ -549,7 +549,7 @@ func TestResult(t *testing.T) {
 		t.Error(string(b), err)
 	}
 	for kind, code := range map[errs.Kind]int{errs.Internal: 500, errs.Invalid: 400, errs.Forbidden: 403, errs.NotFound: 404, errs.Conflict: 409,
-		errs.Precondition: 412, errs.Unsupported: 501, errs.Unavailable: 503, errs.Canceled: 400} {
+		errs.Precondition: 412, errs.Unsupported: 501, errs.Unavailable: 503, errs.Canceled: 400, errs.TooMany: 429} {
 		if got := rest.StatusOf(errs.Newf(kind, "x")); got != code {
 			t.Errorf("kind %v has status %d", kind, got)
 		}

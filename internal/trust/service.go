@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lxd/api"
+	"lxd/internal/auth/limit"
 	"lxd/internal/errs"
 	"lxd/internal/project"
 	"lxd/internal/store"
@@ -24,6 +25,8 @@ type Deps struct {
 	// Authority must have signed the certificates of all clients; nil is none. TrustAuthority tells whether that alone is enough.
 	Authority      *Authority
 	TrustAuthority func(ctx context.Context) (bool, error)
+	// Limit holds back those who send wrong tokens; nil holds back no one.
+	Limit *limit.Limiter
 	// Addresses lists where the server can be reached; none means that it cannot.
 	Addresses func() []string
 	// Taken tells whether a certificate is that of an identity with fine-grained rights; nil knows none.
@@ -34,9 +37,8 @@ type Deps struct {
 type Service struct {
 	d Deps
 
-	mu       sync.Mutex
-	tokens   map[string]*token
-	failures failures
+	mu     sync.Mutex
+	tokens map[string]*token
 }
 
 // New makes the service; it has no effects.

@@ -162,13 +162,14 @@ func IsToken(text string) bool {
 // Redeem trusts the certificate of a client that knows a token; what the client may do is what was said when the token was made.
 // A token that could not be used for a reason other than itself stays valid.
 func (s *Service) Redeem(ctx context.Context, text, address string, showed Showed) (location string, err error) {
-	if err := s.failures.admit(address, time.Now()); err != nil {
+	var t *token
+	if err := s.d.Limit.Try(address, "", func() error {
+		if t = s.byText(text); t == nil || !s.take(t) {
+			return errs.Newf(errs.Forbidden, "not authorized: the token is not valid, was used before, or has expired")
+		}
+		return nil
+	}); err != nil {
 		return "", err
-	}
-	t := s.byText(text)
-	if t == nil || !s.take(t) {
-		s.failures.count(address, time.Now())
-		return "", errs.Newf(errs.Forbidden, "not authorized: the token is not valid, was used before, or has expired")
 	}
 	post := t.post
 	post.Certificate = showed.Text
@@ -180,3 +181,9 @@ func (s *Service) Redeem(ctx context.Context, text, address string, showed Showe
 	close(t.used)
 	return location, nil
 }
+
+// Admit fails while an address has sent too many wrong tokens, of whatever kind.
+func (s *Service) Admit(address string) error { return s.d.Limit.Admit(address) }
+
+// Failed counts a wrong token of an address.
+func (s *Service) Failed(address string) { s.d.Limit.Failed(address) }

@@ -22,6 +22,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/auth/limit"
 	"lxd/internal/errs"
 	"lxd/internal/event"
 	"lxd/internal/op"
@@ -53,7 +54,7 @@ func newWorld(t *testing.T) *world {
 	}})
 	t.Cleanup(func() { _ = w.store.Close() })
 	w.ops = op.NewManager(t.Context(), op.Options{Store: w.store, Location: "none"})
-	w.Service = trust.New(trust.Deps{Store: w.store, Fingerprint: "f00", Addresses: func() []string { return w.addresses },
+	w.Service = trust.New(trust.Deps{Store: w.store, Fingerprint: "f00", Limit: &limit.Limiter{}, Addresses: func() []string { return w.addresses },
 		Expiry: func(context.Context) (string, error) { return w.expiry, nil }})
 	p := project.New(project.Deps{Store: w.store})
 	if err := p.Start(t.Context()); err != nil {
@@ -470,7 +471,7 @@ func TestWrongTokensAreCounted(t *testing.T) {
 		}
 	}
 	for _, from := range []string{"10.0.0.9:77", "[fd00::2]:3"} { // another port, another address of the same network
-		if _, err := w.Redeem(t.Context(), good, from, c); !errs.Is(err, errs.Unavailable) {
+		if _, err := w.Redeem(t.Context(), good, from, c); !errs.Is(err, errs.TooMany) {
 			t.Error(from, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -144,13 +145,18 @@ type daemon struct {
 	now     *app.App
 }
 
-// Start starts it in this process.
+// Start starts it in this process. The files of the one before may be held for a moment by programs that this process is just starting.
 func (d *daemon) Start() error {
-	a, err := app.Open(context.Background(), d.options)
-	if err == nil {
-		d.now = a
+	for try := 0; ; try++ {
+		a, err := app.Open(context.Background(), d.options)
+		if err == nil {
+			d.now = a
+		}
+		if try == 50 || err == nil || !strings.Contains(err.Error(), "already locked") {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	return err
 }
 
 // Stop ends it, if it runs.
