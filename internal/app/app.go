@@ -161,7 +161,7 @@ func (a *App) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.rest = &rest.Server{Ops: a.ops, Project: a.domain.projects.Check, Auth: chain(a.domain.trust.Identify, a.methods()...)}
+	a.rest = &rest.Server{Ops: a.ops, Limit: &a.limit, Project: a.domain.projects.Check, Auth: chain(a.domain.trust.Identify, a.methods()...)}
 	handler := a.rest.Handler(a.routes(a.facts())...)
 	a.openNetwork(handler)
 	a.http = &http.Server{Handler: handler, ConnContext: auth.ConnContext, ReadHeaderTimeout: 30 * time.Second,

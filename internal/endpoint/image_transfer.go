@@ -107,7 +107,11 @@ func mayView(c *rest.Call) func(entity, project, url string) error {
 
 // invited takes in an image that another server sends because this one gave it a secret.
 func (h images) invited(w http.ResponseWriter, c *rest.Call, word string) error {
-	inv, err := h.svc.Invited(c.Project, word)
+	var inv *image.Invitation
+	err := c.Prove(word, func() (err error) {
+		inv, err = h.svc.Invited(c.Project, word)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -165,7 +169,7 @@ func (h images) export(w http.ResponseWriter, c *rest.Call) error {
 	fingerprint := c.PathValue("fingerprint")
 	img, _, err := h.svc.Get(c.Context(), c.Project, fingerprint)
 	if err == nil && !sees(c, img) {
-		err = h.svc.Admit(c.Context(), c.Project, fingerprint, c.Param("secret"), c.Method == http.MethodGet)
+		err = h.admit(c, c.Method == http.MethodGet)
 	}
 	if err != nil {
 		return err

@@ -63,10 +63,16 @@ func (h images) get(ctx context.Context, c *rest.Call) (api.Image, any, error) {
 	if err != nil || sees(c, img) {
 		return img, etag, err
 	}
-	if err := h.svc.Admit(ctx, c.Project, c.PathValue("fingerprint"), c.Param("secret"), false); err != nil {
+	if err := h.admit(c, false); err != nil {
 		return api.Image{}, nil, err
 	}
 	return img, etag, nil
+}
+
+// admit fails unless the caller sent the secret of an image that it may not view otherwise; use makes it worth nothing from then on.
+func (h images) admit(c *rest.Call, use bool) error {
+	secret := c.Param("secret")
+	return c.Prove(secret, func() error { return h.svc.Admit(c.Context(), c.Project, c.PathValue("fingerprint"), secret, use) })
 }
 
 func (h images) load(ctx context.Context, c *rest.Call) (api.ImagePut, any, error) {

@@ -133,15 +133,17 @@ func (h operations) wait(w http.ResponseWriter, c *rest.Call) error {
 }
 
 // waitable finds the operation; callers that are not trusted must know a secret of it.
-func (h operations) waitable(c *rest.Call) (*op.Operation, error) {
+func (h operations) waitable(c *rest.Call) (o *op.Operation, err error) {
 	if c.Caller.Trusted() {
 		return h.find(c)
 	}
-	o, err := h.ops.Get(c.PathValue("id"))
-	if err != nil || !knows(o, c.Param("secret")) {
-		return nil, errs.Newf(errs.Forbidden, "not authorized: the server does not trust this client and the secret does not match")
-	}
-	return o, nil
+	err = c.Prove(c.Param("secret"), func() error {
+		if o, err = h.ops.Get(c.PathValue("id")); err != nil || !knows(o, c.Param("secret")) {
+			return errs.Newf(errs.Forbidden, "not authorized: the server does not trust this client and the secret does not match")
+		}
+		return nil
+	})
+	return o, err
 }
 
 // knows tells whether secret is one of the operation's. Secrets are the long texts of its metadata, but for what is no secret.
@@ -178,5 +180,5 @@ func (h operations) websocket(w http.ResponseWriter, c *rest.Call) error {
 	if err != nil {
 		return err
 	}
-	return o.Connect(w, c.Request)
+	return c.Prove(c.Param("secret"), func() error { return o.Connect(w, c.Request) })
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"lxd/internal/auth"
+	"lxd/internal/auth/limit"
 	"lxd/internal/errs"
 	"lxd/internal/schema"
 )
@@ -26,11 +27,21 @@ type Call struct {
 	Caller auth.Identity
 
 	route *Route
+	limit *limit.Limiter
 	query url.Values
 }
 
 // Query is the parsed query.
 func (c *Call) Query() url.Values { return c.query }
+
+// Prove lets judge look at a secret that the caller sent. From an address of which too many wrong ones came it does not; that is for
+// strangers alone, since whoever proved who it is does not depend on secrets.
+func (c *Call) Prove(secret string, judge func() error) error {
+	if secret == "" || c.Caller.Trusted() {
+		return judge()
+	}
+	return c.limit.Try(c.RemoteAddr, secret, judge)
+}
 
 // Param is the first value of a query parameter, "" when it is absent.
 func (c *Call) Param(name string) string { return c.query.Get(name) }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lxd/internal/auth"
+	"lxd/internal/auth/limit"
 	"lxd/internal/errs"
 	"lxd/internal/op"
 )
@@ -45,6 +46,8 @@ type Server struct {
 	// Forward hands a call to another member; nil is for servers that have none.
 	Forward func(w http.ResponseWriter, r *http.Request, member string)
 
+	// Limit holds back strangers who send wrong secrets; nil holds back no one.
+	Limit *limit.Limiter
 	// Patience is how long a client on a network may take for the next part of its request or of its answer; 0 takes the usual time.
 	Patience time.Duration
 
@@ -153,6 +156,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) err
 	if err != nil {
 		return err
 	}
+	c.limit = s.Limit
 	if err := s.admit(c); err != nil {
 		return err
 	}
