@@ -12,6 +12,7 @@ import (
 	"lxd/internal/driver/device/unix/watch"
 	"lxd/internal/endpoint"
 	"lxd/internal/schema"
+	"lxd/internal/server"
 )
 
 // kinds are the devices that instances may have.
@@ -21,11 +22,17 @@ func (a *App) kinds(d *domain) []device.Kind {
 	return allKinds(d, a.dir.path, nodes)
 }
 
+// namesByMAC tells whether the host's sides of NICs are named by their MAC addresses.
+func (d *domain) namesByMAC() bool {
+	v, err := d.server.Get(context.Background(), server.HostNames)
+	return err == nil && v == "mac"
+}
+
 // allKinds are the kinds; the names of what they make on the host differ between daemons by salt, which is the folder of this one.
 func allKinds(d *domain, salt string, nodes *watch.Watcher) []device.Kind {
-	links := d.backends.Links
+	links, names := d.backends.Links, nic.Naming{Salt: salt, ByMAC: d.namesByMAC}
 	all := []device.Kind{
-		disk.Kind(d.pools), nic.Bridged(d.networks, links, salt), nic.PointToPoint(links, salt), nic.Macvlan(links), nic.Physical(links, filepath.Join(salt, "devices")),
+		disk.Kind(d.pools), nic.Bridged(d.networks, links, names), nic.PointToPoint(links, names), nic.Macvlan(links), nic.Physical(links, filepath.Join(salt, "devices")),
 		proxy.Kind(d.backends.Relays, d.backends.NAT),
 	}
 	return append(all, unix.Kinds(nodes)...)

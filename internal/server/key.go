@@ -22,6 +22,8 @@ const (
 	BackupCompression = "backups.compression_algorithm"
 	// TrustAuthority is whether the authority's word is enough for a client to be trusted.
 	TrustAuthority = "core.trust_ca_certificates"
+	// HostNames is how the host's sides of NICs are named.
+	HostNames = "instances.nic.host_name"
 	// TokenExpiry is how long a token for adding a client is valid.
 	TokenExpiry = "core.remote_token_expiry"
 )
@@ -90,7 +92,7 @@ var keys = schema.New("server",
 	// miscellaneous
 	schema.Key{Name: BackupCompression, Type: schema.String, Check: isCompression, Default: "gzip", Short: "How backups are compressed: a program, and perhaps a level"},
 	later(schema.Key{Name: "instances.migration.stateful", Type: schema.Bool, Default: "false", Short: "Whether new instances can be migrated with their state"}),
-	later(schema.Key{Name: "instances.nic.host_name", Type: schema.OneOf("random", "mac"), Default: "random", Short: "How the host side of a NIC is named"}),
+	schema.Key{Name: HostNames, Type: schema.OneOf("random", "mac"), Default: "random", Short: "How the host side of a NIC is named"},
 	later(schema.Key{Name: "maas.api.key", Type: schema.String, Secret: true, Short: "API key of the MAAS server"}),
 	later(schema.Key{Name: "maas.api.url", Type: schema.String, Short: "URL of the MAAS server"}),
 	later(schema.Key{Name: "maas.machine", Type: schema.String, Local: true, Short: "Name of this host in MAAS"}),

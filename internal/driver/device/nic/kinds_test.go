@@ -39,7 +39,7 @@ func plugged(t *testing.T, k device.Kind, e device.Env, c device.Config) (device
 func TestTraffic(t *testing.T) {
 	n, bridged := setup()
 	c := cfg("nictype", "bridged", "parent", "br0", "host_name", "h0", "limits.ingress", "10Mbit", "limits.egress", "2Kibit", "ipv4.routes", "10.1.0.0/24", "ipv6.routes", "fd42::/64")
-	for via, k := range map[string]device.Kind{"br0": bridged, "h0": nic.PointToPoint(n.links, "x")} {
+	for via, k := range map[string]device.Kind{"br0": bridged, "h0": nic.PointToPoint(n.links, nic.Naming{Salt: "x"})} {
 		c["nictype"] = k.Subtype
 		if delete(c, "parent"); via == "br0" {
 			c["parent"] = via
@@ -87,7 +87,7 @@ func TestTraffic(t *testing.T) {
 
 func TestPointToPoint(t *testing.T) {
 	l := &fake.Links{}
-	k := nic.PointToPoint(l, "salt")
+	k := nic.PointToPoint(l, nic.Naming{Salt: "salt"})
 	for range 2 { // the second finds what a crash has left
 		_, g, err := plugged(t, k, env(), cfg("nictype", "p2p", "name", "wan"))
 		if err != nil || g.NICs[0].Name != "wan" || !slices.Equal(l.State(), []string{"pair " + g.NICs[0].HostName + " wan"}) {
@@ -185,5 +185,33 @@ func TestMacvlanWaitsForItsAddress(t *testing.T) {
 	b := &busy{Links: &fake.Links{}}
 	if _, _, err := plugged(t, nic.Macvlan(b), env(), cfg("nictype", "macvlan", "parent", "host0")); err != nil || b.calls != 3 {
 		t.Error(err, b.calls)
+	}
+}
+
+// TestNamesByMAC: the host's side can be named by the MAC address; one that is attached is found whatever the setting says by then.
+func TestNamesByMAC(t *testing.T) {
+	byMAC := true
+	n, _ := setup()
+	names := nic.Naming{Salt: "s", ByMAC: func() bool { return byMAC }}
+	for via, k := range map[string]device.Kind{"bridged": nic.Bridged(n, n.links, names), "p2p": nic.PointToPoint(n.links, names)} {
+		c := cfg("nictype", via, "parent", "br0")
+		if via == "p2p" {
+			delete(c, "parent")
+		}
+		byMAC = true
+		g, err := attach(t, make(t, k, env(), c))
+		if err != nil || g.Volatile["host_name"] != "lxd163e000001" {
+			t.Fatal(via, g.Volatile, err)
+		}
+		byMAC = false
+		if err := make(t, k, env("host_name", g.Volatile["host_name"]), c).Detach(t.Context()); err != nil {
+			t.Error(via, err)
+		}
+		if left := n.links.State(); len(left) > 0 || len(n.ports) > 0 {
+			t.Error(via, left, n.ports)
+		}
+		if g, err := make(t, k, env(), c).Attach(t.Context()); err != nil || !strings.HasPrefix(g.Volatile["host_name"], "veth") {
+			t.Error(via, g.Volatile, err)
+		}
 	}
 }

@@ -32,13 +32,21 @@ type Networks interface {
 	DisconnectHost(ctx context.Context, bridge string, p network.Port, hostName string) error
 }
 
-// Bridged is the kind of NICs that are ports of a bridge. The names of the host's side are made of salt, which differs between
-// the daemons of one host, so that a NIC's interface is found again whatever a crash kept from being written down.
-func Bridged(nets Networks, links Links, salt string) device.Kind {
+// Naming is how the host's side of a NIC is named if its configuration does not say. A name is the same for the same NIC at any time, so that
+// its interface is found again whatever a crash kept from being written down.
+type Naming struct {
+	// Salt differs between the daemons of one host.
+	Salt string
+	// ByMAC tells whether names are made of the MAC address, which clients can foresee; nil is no.
+	ByMAC func() bool
+}
+
+// Bridged is the kind of NICs that are ports of a bridge.
+func Bridged(nets Networks, links Links, names Naming) device.Kind {
 	k := keys()
 	return device.Kind{Type: "nic", Subtype: "bridged", Keys: k, New: func(ctx context.Context, env device.Env, cfg device.Config) (device.Device, error) {
 		n := &nic{nets: nets, links: links, env: env}
-		if err := n.parse(ctx, k, cfg, salt); err != nil {
+		if err := n.parse(ctx, k, cfg, names); err != nil {
 			return nil, fmt.Errorf("NIC %s: %w", env.Name, err)
 		}
 		return n, nil
@@ -62,7 +70,7 @@ type nic struct {
 	made string
 }
 
-func (n *nic) parse(ctx context.Context, k *schema.Schema, cfg device.Config, salt string) error {
+func (n *nic) parse(ctx context.Context, k *schema.Schema, cfg device.Config, names Naming) error {
 	own := map[string]string{}
 	for key, v := range cfg {
 		if key != "type" {
@@ -83,7 +91,7 @@ func (n *nic) parse(ctx context.Context, k *schema.Schema, cfg device.Config, sa
 		n.port.Hwaddr = n.made
 	}
 	if n.port.HostName == "" {
-		n.port.HostName, n.named = hostName(salt, n.port), true
+		n.port.HostName, n.named = names.hostName(n.port), true
 	}
 	n.name, n.traffic = insideName(n.env, cfg), trafficOf(cfg, n.port)
 	if n.env.Leaving {
@@ -227,9 +235,12 @@ func (n *nic) disconnect(ctx context.Context, hostName string) error {
 	return n.nets.DisconnectHost(ctx, n.bridge, n.port, hostName)
 }
 
-// hostName is the name of the host's side: the same for the same NIC at any time, and most likely of no other.
-func hostName(salt string, p network.Port) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{salt, p.Project, p.Instance, p.Device, p.Hwaddr}, "\x00")))
+// hostName is the name of the host's side, most likely that of no other.
+func (n Naming) hostName(p network.Port) string {
+	if mac := strings.ReplaceAll(p.Hwaddr, ":", ""); len(mac) == 12 && n.ByMAC != nil && n.ByMAC() {
+		return "lxd" + strings.ToLower(mac[2:])
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{n.Salt, p.Project, p.Instance, p.Device, p.Hwaddr}, "\x00")))
 	return fmt.Sprintf("veth%x", sum[:4])
 }
 

@@ -66,7 +66,7 @@ func (n *networks) DisconnectHost(_ context.Context, bridge string, _ network.Po
 
 func setup() (*networks, device.Kind) {
 	n := &networks{ports: map[string]network.Port{}, config: map[string]string{}, links: &fake.Links{}}
-	return n, nic.Bridged(n, n.links, "/var/lib/lxd")
+	return n, nic.Bridged(n, n.links, nic.Naming{Salt: "/var/lib/lxd"})
 }
 
 func env(volatile ...string) device.Env {
@@ -154,7 +154,7 @@ func TestHostNameIsFoundAgainAfterACrash(t *testing.T) {
 	if err := make(t, k, env(), cfg("network", "lxdbr0")).Detach(t.Context()); err != nil || len(n.ports) > 0 {
 		t.Fatal(err, n.ports)
 	}
-	other := nic.Bridged(n, n.links, "/srv/lxd") // another daemon with the same instance
+	other := nic.Bridged(n, n.links, nic.Naming{Salt: "/srv/lxd"}) // another daemon with the same instance
 	for _, kind := range []device.Kind{k, other} {
 		if _, err := attach(t, make(t, kind, env(), cfg("network", "lxdbr0"))); err != nil {
 			t.Fatal(err)

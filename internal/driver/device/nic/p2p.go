@@ -1,6 +1,7 @@
 package nic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,14 +17,14 @@ import (
 )
 
 // PointToPoint is the kind of NICs that are connected to the host alone.
-func PointToPoint(links Links, salt string) device.Kind {
+func PointToPoint(links Links, names Naming) device.Kind {
 	host := schema.Key{Name: "host_name", Type: typed("interface name", interfaceName), Short: "Name of the interface on the host"}
 	k := table(append(append(insideKeys("p2p"), host), trafficKeys()...))
 	return device.Kind{Type: "nic", Subtype: "p2p", Keys: k, New: func(_ context.Context, env device.Env, cfg device.Config) (device.Device, error) {
 		if err := validate(k, cfg); err != nil {
 			return nil, fmt.Errorf("NIC %s: %w", env.Name, err)
 		}
-		p := &pointToPoint{links: links, env: env, cfg: cfg, port: portOf(env, cfg), salt: salt}
+		p := &pointToPoint{links: links, env: env, cfg: cfg, port: portOf(env, cfg), names: names}
 		p.traffic = trafficOf(cfg, p.port)
 		return p, checkTraffic(cfg)
 	}}
@@ -50,7 +51,7 @@ type pointToPoint struct {
 	env   device.Env
 	cfg   device.Config
 	port  network.Port
-	salt  string
+	names Naming
 	traffic
 }
 
@@ -59,7 +60,12 @@ func (p *pointToPoint) host() string {
 	if p.port.HostName != "" {
 		return p.port.HostName
 	}
-	return hostName(p.salt, p.port)
+	return p.names.hostName(p.port)
+}
+
+// attached is the name of the host's side as it was when the NIC was attached.
+func (p *pointToPoint) attached() string {
+	return cmp.Or(p.env.InstanceConfig["volatile."+p.env.Name+".host_name"], p.host())
 }
 
 // Attach implements device.Device: it has no effects, Connect has.
@@ -96,17 +102,18 @@ func (p *pointToPoint) Connect(ctx context.Context, netns *os.File) error {
 
 // Change implements device.Changer.
 func (p *pointToPoint) Change(_ context.Context, before device.Config) (device.Grant, error) {
-	return device.Grant{}, p.change(p.links, trafficOf(before, portOf(p.env, before)), p.host(), p.host())
+	return device.Grant{}, p.change(p.links, trafficOf(before, portOf(p.env, before)), p.attached(), p.attached())
 }
 
 // Detach implements device.Device.
 func (p *pointToPoint) Detach(context.Context) error {
-	other, err := foreign(p.links, p.host(), p.port)
+	name := p.attached()
+	other, err := foreign(p.links, name, p.port)
 	if err == nil && !other {
-		err = errors.Join(p.end(p.links, p.host(), p.host()), p.links.Unpair(p.host(), p.port.Owner()))
+		err = errors.Join(p.end(p.links, name, name), p.links.Unpair(name, p.port.Owner()))
 	}
-	if kept := p.env.InstanceConfig["volatile."+p.env.Name+".host_name"]; kept != "" && kept != p.host() {
-		err = errors.Join(err, p.links.Unpair(kept, p.port.Owner()))
+	if name != p.host() { // its configuration, or how names are made, changed since
+		err = errors.Join(err, p.links.Unpair(p.host(), p.port.Owner()))
 	}
 	return err
 }
