@@ -43,6 +43,8 @@ type Options struct {
 	Store func(dir string, o store.Options) (store.Store, error)
 	// Backends makes what drives the host, for the state directory dir.
 	Backends func(dir string) (all.Set, error)
+	// Around is for tests: it sees what is asked and answered; nil is nobody.
+	Around func(http.Handler) http.Handler
 }
 
 // App is one daemon.
@@ -163,6 +165,9 @@ func (a *App) serve(context.Context) error {
 	}
 	a.rest = &rest.Server{Ops: a.ops, Limit: &a.limit, Project: a.domain.projects.Check, Auth: chain(a.domain.trust.Identify, a.methods()...)}
 	handler := a.rest.Handler(a.routes(a.facts())...)
+	if a.o.Around != nil {
+		handler = a.o.Around(handler)
+	}
 	a.openNetwork(handler)
 	a.http = &http.Server{Handler: handler, ConnContext: auth.ConnContext, ReadHeaderTimeout: 30 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return context.Background() }}

@@ -194,7 +194,7 @@ func (h instances) deleteFile(w http.ResponseWriter, c *rest.Call) (err error) {
 
 // sendDone answers that all is well.
 func sendDone(w http.ResponseWriter) error {
-	b, err := rest.Result(nil, nil)
+	b, err := rest.Result(rest.None{}, nil)
 	if err != nil {
 		return err
 	}

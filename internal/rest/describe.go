@@ -82,6 +82,9 @@ func (r Route) Params() []string {
 	return slices.Compact(all)
 }
 
+// MayBeNull tells that the list is null when it has no items.
+func (r Route) MayBeNull() bool { return r.nullEmpty }
+
 // entitles tells whether what the route shows can tell what the caller may do with it.
 func (r Route) entitles() bool {
 	if method, _, _ := strings.Cut(r.Pattern, " "); method != http.MethodGet || r.Access.Entity() == "" {

@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	document "lxd/doc/reference/api"
 	"lxd/internal/admin"
 	"lxd/internal/app"
 	"lxd/internal/cli"
@@ -23,6 +25,8 @@ import (
 	"lxd/internal/driver/storage/mem"
 	"lxd/internal/host/relay"
 	"lxd/internal/network"
+	"lxd/internal/rest"
+	"lxd/internal/rest/openapi"
 	"lxd/internal/storage"
 	"lxd/internal/store"
 	"lxd/internal/store/etcd"
@@ -108,10 +112,21 @@ func setup(open opener) func(env *testscript.Env) error {
 		if err != nil {
 			return err
 		}
-		d := &daemon{options: app.Options{Dir: filepath.Join(root, "lxd"), Store: open, Backends: func(string) (all.Set, error) { return set, nil }}}
+		checker, err := described()
+		if err != nil {
+			return err
+		}
+		seen := &harness.Conformity{Checker: checker}
+		d := &daemon{options: app.Options{Dir: filepath.Join(root, "lxd"), Store: open, Backends: func(string) (all.Set, error) { return set, nil }, Around: seen.Around}}
 		if err := d.Start(); err != nil {
 			return err
 		}
+		env.Defer(func() {
+			if faults, _ := seen.Faults(); len(faults) > 0 {
+				env.T().Log("not as doc/reference/api/openapi.json says:\n" + strings.Join(faults, "\n"))
+				env.T().FailNow()
+			}
+		})
 		env.Defer(func() {
 			if err := d.Stop(); err != nil {
 				env.T().Log(err)
@@ -168,6 +183,11 @@ func (d *daemon) Stop() error {
 	}
 	return a.Close(context.Background())
 }
+
+// described knows what may be asked and answered; it is read once.
+var described = sync.OnceValues(func() (*openapi.Checker, error) {
+	return openapi.NewChecker(document.OpenAPI, rest.Find(app.Routes()...))
+})
 
 // fakes are backends that need neither root nor the kernel's help.
 func fakes(string) (all.Set, error) {

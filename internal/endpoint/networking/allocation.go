@@ -20,5 +20,5 @@ func Allocations(svc *network.Service) []rest.Route {
 			}
 		}
 		return shown, nil, err
-	})}
+	}).Reads("all-projects")}
 }

@@ -128,7 +128,14 @@ func (b *builder) responses(r rest.Route) *openapi3.Responses {
 		byStatus[body.Status] = append(byStatus[body.Status], body)
 	}
 	for status, bodies := range byStatus {
-		out.Set(strconv.Itoa(status), b.response(status, bodies))
+		res := b.response(status, bodies)
+		if r.MayBeNull() {
+			options := res.Value.Content["application/json"].Schema.Value.AllOf[1].Value.Properties["metadata"].Value.AnyOf
+			for i := range options {
+				options[i] = nullable(options[i])
+			}
+		}
+		out.Set(strconv.Itoa(status), res)
 	}
 	out.Set("default", &openapi3.ResponseRef{Ref: "#/components/responses/Error"})
 	return out

@@ -139,5 +139,6 @@ func (b *builder) fields(s *openapi3.Schema, t reflect.Type, in bool) {
 
 // nulls are lists and maps that are null where there is nothing to tell.
 var nulls = map[string]bool{
-	"InstanceState.Network": true,
+	"InstanceState.Network": true, "InstanceState.Disk": true, "InstanceFull.Backups": true, "InstanceFull.Snapshots": true,
+	"Operation.Metadata": true, "Operation.Resources": true, "ImageMetadata.Templates": true, "StoragePool.Config": true,
 }
