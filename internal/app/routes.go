@@ -30,7 +30,7 @@ func Routes() [][]rest.Route {
 func (a *App) routes(facts server.Facts) [][]rest.Route {
 	d := a.domain
 	return [][]rest.Route{
-		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Metadata(tables(d.backends)), endpoint.Description(document.OpenAPI),
+		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Recover(d.pools), endpoint.Metadata(tables(d.backends)), endpoint.Description(document.OpenAPI),
 		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.warnings), a.metrics(), endpoint.Certificates(d.trust),
 		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), networking.Networks(d.networks),
 		networking.Forwards(d.networks), networking.ACLs(d.acls), networking.Allocations(d.networks), networking.Absent(d.networks),

@@ -29,6 +29,7 @@ type world struct {
 	warn   *warning.Service
 	who    auth.Identity
 	daemon *daemon
+	strays strays
 }
 
 // daemon stands in for the process.
@@ -71,6 +72,7 @@ func newWorld(t *testing.T) *world {
 		warn:   warning.New(warning.Deps{Store: st, Location: "none"}),
 		who:    auth.Identity{Kind: auth.Unix, Name: "root", Address: "@", Admin: true},
 		daemon: &daemon{ready: make(chan struct{}), exited: make(chan bool)},
+		strays: strays{},
 	}
 	if err := w.svc.Init(t.Context()); err != nil {
 		t.Fatal(err)
@@ -79,7 +81,7 @@ func newWorld(t *testing.T) *world {
 	srv.SetPhase(rest.Serving)
 	w.Server = httptest.NewServer(srv.Handler(
 		endpoint.Server(w.svc, server.Facts{Name: "host"}), endpoint.Operations(w.ops), endpoint.Events(hub, 50*time.Millisecond),
-		endpoint.Metadata(endpoint.Tables{"server": server.Table()}), endpoint.Internal(w.daemon), endpoint.Warnings(w.warn),
+		endpoint.Metadata(endpoint.Tables{"server": server.Table()}), endpoint.Internal(w.daemon), endpoint.Recover(w.strays), endpoint.Warnings(w.warn),
 	))
 	t.Cleanup(w.Close)
 	return w
