@@ -18,8 +18,9 @@ func main() {
 		Version:  app.Version,
 		Connect:  admin.Local,
 		Manifest: app.Manifest,
+		Needed:   app.Needed,
 		Run: func(ctx context.Context, d admin.Daemon) error {
-			return app.Run(ctx, app.Command{Group: d.Group, LogFile: d.LogFile, Debug: d.Debug, Verbose: d.Verbose})
+			return app.Run(ctx, app.Command{Group: d.Group, LogFile: d.LogFile, Syslog: d.Syslog, Trace: d.Trace, Debug: d.Debug, Verbose: d.Verbose})
 		},
 	}
 	exit(program.Root().ExecuteContext(context.Background()))

@@ -21,6 +21,8 @@ type fake struct {
 	writes  []string
 	fail    string
 	ready   int
+	// needed is why the daemon should run.
+	needed string
 }
 
 func newFake() *fake {
@@ -45,6 +47,9 @@ func (f *fake) Get(_ context.Context, path string, out any) (string, error) {
 	if !ok {
 		return "", errs.Newf(errs.NotFound, "%s not found", path)
 	}
+	if out == nil {
+		return "tag", nil
+	}
 	return "tag", json.Unmarshal([]byte(o), out)
 }
 
@@ -60,9 +65,17 @@ func (f *fake) Do(_ context.Context, method, path string, in any, _ string) erro
 	return nil
 }
 
+func (f *fake) Ask(ctx context.Context, path string, in, out any) error {
+	if err := f.Do(ctx, "POST", path, in, ""); err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(f.objects["POST "+path]), out)
+}
+
 func run(t *testing.T, f *fake, stdin string, args ...string) (string, error) {
 	t.Helper()
 	p := &admin.Program{Version: "6.7", Connect: func() (admin.Server, error) { return f, nil },
+		Needed:   func(context.Context) (string, error) { return f.needed, nil },
 		Manifest: func() ([]byte, error) { return []byte("{}"), nil }}
 	root := p.Root()
 	var out bytes.Buffer
@@ -294,5 +307,58 @@ func TestManpage(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestRecover(t *testing.T) {
+	f := newFake()
+	if out, err := run(t, f, "yes\n", "recover"); !errs.Is(err, errs.NotFound) || !strings.Contains(err.Error(), "lxc storage create") {
+		t.Error(out, err)
+	}
+	f.objects["/1.0/storage-pools?recursion=1"] = `[{"name":"p","driver":"dir","config":{"source":"/x"}},{"name":"q","driver":"btrfs"}]`
+	if out, err := run(t, f, "no\n", "recover"); err != nil || len(f.writes) > 0 || !strings.Contains(out, "- p (driver: dir, source: /x)") {
+		t.Error(out, err, f.writes)
+	}
+	f.objects["POST /internal/recover/validate"] = `{"UnknownVolumes":[],"DependencyErrors":[]}`
+	if out, err := run(t, f, "\n", "recover"); err != nil || !f.wrote("POST /internal/recover/validate", `"name":"p"`, `"name":"q"`) || !strings.Contains(out, "nothing has to be") {
+		t.Error(out, err, f.writes)
+	}
+	f.objects["POST /internal/recover/validate"] = `{"UnknownVolumes":[{"name":"c1","type":"container","project":"gone","pool":"p","snapshotCount":2}],"DependencyErrors":["Project missing"]}`
+	out, err := run(t, f, "\n", "recover")
+	if !errs.Is(err, errs.Unsupported) || !strings.Contains(out, `container "c1" in pool "p" (project: gone, snapshots: 2)`) || !strings.Contains(out, "Project missing") {
+		t.Error(out, err)
+	}
+}
+
+// TestAbsent: what there is nothing to do for fails, and says what helps.
+func TestAbsent(t *testing.T) {
+	for want, args := range map[string][]string{
+		"lxc query":         {"sql", "global", "SELECT * FROM instances", "--format", "compact"},
+		"lxd recover":       {"import", "c1"},
+		"not part":          {"cluster", "show"},
+		"of a cluster":      {"cluster", "edit"},
+		"no other members":  {"cluster", "ls"},
+		"nothing of a":      {"cluster", "recover-from-quorum-loss", "-q"},
+		"a cluster to mend": {"cluster", "remove-raft-node", "10.0.0.1:8443", "--quiet"},
+	} {
+		f := newFake()
+		if _, err := run(t, f, "", args...); !errs.Is(err, errs.Unsupported) || !strings.Contains(err.Error(), want) || len(f.writes) > 0 {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestActivate(t *testing.T) {
+	f := newFake()
+	if _, err := run(t, f, "", "activateifneeded"); err != nil {
+		t.Error(err)
+	}
+	f.needed = "there are instances"
+	if _, err := run(t, f, "", "activateifneeded"); err != nil {
+		t.Error("the socket answers", err)
+	}
+	delete(f.objects, "/1.0")
+	if _, err := run(t, f, "", "activateifneeded"); err == nil || !strings.Contains(err.Error(), "there are instances") {
+		t.Error(err)
 	}
 }

@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
 
 	"lxd/client"
 	"lxd/internal/errs"
@@ -32,4 +34,12 @@ func (r remote) Get(ctx context.Context, path string, out any) (string, error) {
 
 func (r remote) Do(ctx context.Context, method, path string, in any, etag string) error {
 	return r.c.Apply(ctx, method, path, in, etag)
+}
+
+func (r remote) Ask(ctx context.Context, path string, in, out any) error {
+	answer, err := r.c.Do(ctx, client.Request{Method: http.MethodPost, Path: path, Body: in})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer.Metadata, out)
 }

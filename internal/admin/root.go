@@ -18,6 +18,10 @@ type Daemon struct {
 	Group string
 	// LogFile takes the log instead of standard error.
 	LogFile string
+	// Syslog sends the log to the system's log too.
+	Syslog bool
+	// Trace names parts of the daemon whose debug messages are logged.
+	Trace   []string
 	Debug   bool
 	Verbose bool
 }
@@ -28,6 +32,8 @@ type Server interface {
 	Get(ctx context.Context, path string, out any) (etag string, err error)
 	// Do sends in to path and waits for the operation, if the answer is one.
 	Do(ctx context.Context, method, path string, in any, etag string) error
+	// Ask posts in to path and reads the metadata of the answer into out.
+	Ask(ctx context.Context, path string, in, out any) error
 }
 
 // Program is what the commands work with.
@@ -38,6 +44,8 @@ type Program struct {
 	Run func(ctx context.Context, d Daemon) error
 	// Connect finds the daemon of this host.
 	Connect func() (Server, error)
+	// Needed says why the daemon of this host should run although it does not; "" if it need not, or runs.
+	Needed func(ctx context.Context) (string, error)
 	// Manifest describes the routes and configuration keys, for checks against the published tables.
 	Manifest func() ([]byte, error)
 }
@@ -57,13 +65,17 @@ func (p *Program) Root() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return p.Run(c.Context(), d) },
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
+	root.PersistentFlags().Bool("version", false, "Print version number")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.Flags().StringVar(&d.Group, "group", "", "The group of users that may use the socket")
 	global := root.PersistentFlags()
 	global.StringVar(&d.LogFile, "logfile", "", "Path of the log file")
+	global.BoolVar(&d.Syslog, "syslog", false, "Log to syslog too")
+	global.StringArrayVar(&d.Trace, "trace", nil, "Show the debug messages of one part of the daemon, such as rest; may be repeated")
 	global.BoolVarP(&d.Debug, "debug", "d", false, "Show all debug messages")
 	global.BoolVarP(&d.Verbose, "verbose", "v", false, "Show all information messages")
-	root.AddCommand(p.initCommand(), p.shutdownCommand(), p.waitReadyCommand(), p.versionCommand(), p.manifestCommand(), p.manpageCommand())
+	root.AddCommand(p.initCommand(), p.shutdownCommand(), p.waitReadyCommand(), p.versionCommand(), p.manifestCommand(), p.manpageCommand(),
+		p.activateCommand(), p.recoverCommand(), clusterCommand(), importCommand(), sqlCommand())
 	return root
 }
 

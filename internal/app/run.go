@@ -25,7 +25,9 @@ const Version = server.Version
 // Command is how the daemon is run from a command line.
 type Command struct {
 	Group, LogFile string
-	Debug, Verbose bool
+	// Trace names the packages whose debug messages are logged.
+	Trace                  []string
+	Syslog, Debug, Verbose bool
 }
 
 // Run runs the daemon on this host until a signal or "lxd shutdown" ends it.
@@ -35,13 +37,11 @@ func Run(ctx context.Context, c Command) error {
 	}
 	// Modes are given where files are made; what the daemon inherits must neither open nor close them.
 	syscall.Umask(0o022)
-	log, err := openLog(c)
+	closeLog, err := openLog(c)
 	if err != nil {
 		return err
 	}
-	if log != os.Stderr {
-		defer log.Close()
-	}
+	defer closeLog()
 	// The heap is small and grows in bursts; collecting it earlier costs little and halves what the daemon holds.
 	debug.SetGCPercent(50)
 	helper, err := helperPath()
@@ -57,10 +57,8 @@ func Run(ctx context.Context, c Command) error {
 	defer signal.Stop(signals)
 
 	a, err := Open(ctx, Options{
-		Dir: cmp.Or(os.Getenv("LXD_DIR"), "/var/lib/lxd"), Socket: os.Getenv("LXD_SOCKET"), Group: c.Group, Program: self, Failpoint: os.Getenv("LXD_FAILPOINT"),
-		Store: func(dir string, o store.Options) (store.Store, error) {
-			return etcd.Open(ctx, etcd.Config{Dir: dir}, o)
-		},
+		Dir: stateDir(), Socket: os.Getenv("LXD_SOCKET"), Group: c.Group, Program: self, Failpoint: os.Getenv("LXD_FAILPOINT"),
+		Store:    opener(ctx),
 		Backends: func(dir string) (all.Set, error) { return all.Open(all.Host{Dir: dir, Helper: helper}) },
 	})
 	if err != nil {
@@ -68,6 +66,16 @@ func Run(ctx context.Context, c Command) error {
 	}
 	slog.SetDefault(slog.New(event.NewLogHandler(slog.Default().Handler(), a.hub)))
 	return a.wait(ctx, signals)
+}
+
+// stateDir is where this host's daemon keeps its state.
+func stateDir() string { return cmp.Or(os.Getenv("LXD_DIR"), "/var/lib/lxd") }
+
+// opener opens the state of a real daemon.
+func opener(ctx context.Context) func(dir string, o store.Options) (store.Store, error) {
+	return func(dir string, o store.Options) (store.Store, error) {
+		return etcd.Open(ctx, etcd.Config{Dir: dir}, o)
+	}
 }
 
 // wait returns when the daemon has ended: SIGPWR stops instances too, as an uninterruptible power supply wants it.
@@ -85,27 +93,6 @@ func (a *App) wait(ctx context.Context, signals <-chan os.Signal) (err error) {
 	case <-ctx.Done():
 	}
 	return errors.Join(err, a.Close(ctx))
-}
-
-// openLog makes the log the default of slog; the returned file is closed at the end.
-func openLog(c Command) (*os.File, error) {
-	level := slog.LevelWarn
-	switch {
-	case c.Debug:
-		level = slog.LevelDebug
-	case c.Verbose || c.LogFile != "":
-		level = slog.LevelInfo
-	}
-	out := os.Stderr
-	if c.LogFile != "" {
-		f, err := os.OpenFile(c.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			return nil, errs.Newf(errs.Invalid, "log file: %w", err)
-		}
-		out = f
-	}
-	slog.SetDefault(slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})))
-	return out, nil
 }
 
 // helperPath finds the C helper beside the daemon's own program.

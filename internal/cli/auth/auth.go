@@ -24,6 +24,12 @@ func alias(cmd *cobra.Command, name string) *cobra.Command {
 	return cmd
 }
 
+// using gives a command another usage line.
+func using(cmd *cobra.Command, use string) *cobra.Command {
+	cmd.Use = use
+	return cmd
+}
+
 // methods are the words in front of an identity's name, and how such identities prove who they are.
 func methods() map[string]string {
 	return map[string]string{"tls": "tls", "oidc": "oidc", "bearer": "bearer", "devlxd": "bearer"}

@@ -37,7 +37,7 @@ func groupCommand(a *command.App) *cobra.Command {
 	}
 	return command.Branch("group", "Manage groups of identities", groupCreate(k), k.Delete("Delete groups", "Group %s deleted"), k.Edit(), groupList(k),
 		alias(command.Branch("permission", "Manage permissions of groups", grant(k), withdraw(k)), "perm"),
-		k.Rename("Rename groups", "Group %s renamed to %s"), k.Show())
+		using(k.Rename("Rename groups", "Group %s renamed to %s"), "rename [<remote>:]<group> <new_name>"), k.Show())
 }
 
 func groupCreate(k *groups) *cobra.Command {

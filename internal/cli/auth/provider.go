@@ -32,11 +32,12 @@ func providerCommand(a *command.App) *cobra.Command {
 			return api.IdentityProviderGroupsPost{Name: name, Groups: put.Groups}, nil
 		}})
 	return alias(command.Branch("identity-provider-group", "Manage groups of the identity provider",
-		create, k.Delete("Delete identity provider groups", "Identity provider group %s deleted"), k.Edit(),
+		using(create, "create [<remote>:]<group>"), k.Delete("Delete identity provider groups", "Identity provider group %s deleted"), k.Edit(),
 		command.Branch("group", "Manage what identity provider groups stand for",
 			providerGroups(k, command.Leaf{Use: "add " + words + " <group>", Short: "Add a group to an identity provider group"}, join),
 			providerGroups(k, command.Leaf{Use: "remove " + words + " <group>", Short: "Remove a group from an identity provider group"}, leave)),
-		providerList(k), k.Rename("Rename identity provider groups", "Identity provider group %s renamed to %s"), k.Show()), "idp-group")
+		providerList(k),
+		using(k.Rename("Rename identity provider groups", "Identity provider group %s renamed to %s"), "rename "+words+" <new_name>"), k.Show()), "idp-group")
 }
 
 func providerList(k *providers) *cobra.Command {

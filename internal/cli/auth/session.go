@@ -15,7 +15,7 @@ type sessions = command.Kind[api.OIDCSession, struct{}]
 func sessionCommand(a *command.App) *cobra.Command {
 	k := &sessions{App: a, Noun: "OIDC session", Branch: "auth oidc-session", Words: "[<remote>:]<session_id>", Names: 1,
 		Path: func(n []string) string { return client.Path("auth", "oidc-sessions", n[0]) }}
-	show := k.Show()
+	show := using(k.Show(), "show [<remote>:]<session ID>")
 	show.Short, show.Long = "Show an OIDC session", "Show an OIDC session"
 	return command.Branch("oidc-session", "Manage logins through the identity provider",
 		k.Delete("Delete OIDC sessions", "OIDC session %s deleted"), sessionList(k), show)
