@@ -163,7 +163,8 @@ func (a *App) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.rest = &rest.Server{Ops: a.ops, Limit: &a.limit, Project: a.domain.projects.Check, Auth: chain(a.domain.trust.Identify, a.methods()...)}
+	a.rest = &rest.Server{Ops: a.ops, Limit: &a.limit, Project: a.domain.projects.Check, Auth: chain(a.domain.trust.Identify, a.methods()...),
+		Owner: a.domain.projects.OwnerOf, Named: a.domain.images.Named}
 	handler := a.rest.Handler(a.routes(a.facts())...)
 	if a.o.Around != nil {
 		handler = a.o.Around(handler)

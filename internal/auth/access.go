@@ -73,21 +73,26 @@ func (a Access) String() string {
 }
 
 // Check lets the identity in or fails: with Forbidden, or with NotFound when it may not even know that the object exists.
-func (a Access) Check(i Identity, o Object) error {
+func (a Access) Check(i Identity, o Object) error { return a.CheckAs(i, o, o) }
+
+// CheckAs is Check for an object that the caller asked for as another one: by another name, or in a project that sees it. What is
+// said of it is what the caller knows.
+func (a Access) CheckAs(i Identity, o, asked Object) error {
 	switch {
 	case a.rule == public, a.rule == authenticated && i.Trusted():
 		return nil
 	case a.rule == undeclared || !i.Trusted():
 		return errs.Newf(errs.Forbidden, "not authorized: the server does not trust this client")
 	}
-	o.Entity = a.entity
+	o.Entity, asked.Entity = a.entity, a.entity
 	if i.May(o, a.entitlement) {
 		return nil
 	}
-	if i.FineGrained && viewable(a.entity) && !i.May(o, "can_view") {
-		return errs.Newf(errs.NotFound, "%s not found", o.URL)
+	seen := !viewable(a.entity) || i.May(o, "can_view") || a.entity == "project" && i.May(asked, "can_view")
+	if i.FineGrained && !seen {
+		return errs.Newf(errs.NotFound, "%s not found", asked.URL)
 	}
-	return errs.Newf(errs.Forbidden, "not authorized: %s on %s is needed", a.entitlement, o.URL)
+	return errs.Newf(errs.Forbidden, "not authorized: %s on %s is needed", a.entitlement, asked.URL)
 }
 
 // Enter is the check of a list as a whole: who may call it at all. What it shows is decided by Sees.

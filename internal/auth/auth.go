@@ -5,7 +5,6 @@
 package auth
 
 import (
-	"net/url"
 	"slices"
 	"time"
 
@@ -121,5 +120,5 @@ func (i Identity) Knows(project string) bool {
 	case ok:
 		return k.Knows(project)
 	}
-	return i.May(Object{Entity: "project", URL: "/1.0/projects/" + url.PathEscape(project)}, "can_view")
+	return i.May(ProjectObject(project), "can_view")
 }

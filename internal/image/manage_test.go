@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lxd/api"
+	"lxd/internal/auth"
 	"lxd/internal/errs"
 	"lxd/internal/image"
 	"lxd/internal/op"
@@ -62,6 +63,21 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := w.Resolve(t.Context(), "other", fp); !errs.Is(err, errs.NotFound) {
 		t.Error(err)
+	}
+}
+
+func TestNamed(t *testing.T) {
+	w, fp := imported(t)
+	for o, want := range map[auth.Object]string{
+		{Entity: "image", Project: "default", URL: "/1.0/images/" + fp[:12]}: "/1.0/images/" + fp,
+		{Entity: "image", Project: "guest", URL: "/1.0/images/" + fp[:20]}:   "/1.0/images/" + fp,
+		{Entity: "image", Project: "other", URL: "/1.0/images/" + fp[:12]}:   "/1.0/images/" + fp[:12],
+		{Entity: "image", Project: "default", URL: "/1.0/images/x"}:          "/1.0/images/x",
+		{Entity: "instance", Project: "default", URL: "/1.0/instances/x"}:    "/1.0/instances/x",
+	} {
+		if got := w.Named(t.Context(), o); got != want {
+			t.Errorf("%+v: %s, want %s", o, got, want)
+		}
 	}
 }
 

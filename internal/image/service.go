@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lxd/api"
+	"lxd/internal/auth"
 	"lxd/internal/errs"
 	"lxd/internal/host/fs"
 	"lxd/internal/host/shelf"
@@ -183,6 +184,19 @@ func (s *Service) Get(ctx context.Context, proj, prefix string) (img api.Image, 
 		return err
 	})
 	return img, etag, err
+}
+
+// Named is the address of an image that an object names by the beginning of its fingerprint; other objects keep theirs.
+func (s *Service) Named(ctx context.Context, o auth.Object) string {
+	prefix, ok := strings.CutPrefix(o.URL, "/1.0/images/")
+	if o.Entity != "image" || !ok || len(prefix) == maxPrefix {
+		return o.URL
+	}
+	img, _, err := s.Get(ctx, o.Project, prefix)
+	if err != nil {
+		return o.URL
+	}
+	return "/1.0/images/" + img.Fingerprint
 }
 
 // Resolve finds the image that an alias or the beginning of a fingerprint names.

@@ -3,6 +3,7 @@ package project
 
 import (
 	"context"
+	"strings"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -35,6 +36,44 @@ const (
 	Networks Feature = "features.networks"
 	Zones    Feature = "features.networks.zones"
 )
+
+// Features are all of them.
+var Features = []Feature{Images, Profiles, Volumes, Buckets, Networks, Zones}
+
+// words are what the names of types of entities, and of entitlements on them, have in them; the first that does counts.
+var words = []struct {
+	word    string
+	feature Feature
+}{
+	{"image", Images}, {"profile", Profiles}, {"storage_volume", Volumes}, {"storage_bucket", Buckets}, {"network_zone", Zones}, {"network", Networks},
+}
+
+// FeatureOf is the feature that decides which project owns what an entitlement or a type of entity is about; not ok if none does.
+func FeatureOf(what string) (f Feature, ok bool) {
+	for _, w := range words {
+		if strings.Contains(what, w.word) {
+			return w.feature, true
+		}
+	}
+	return "", false
+}
+
+// OwnerOf is the project that owns what a project sees of a type of entity, or what an entitlement is about. One that does not exist
+// owns what is its own in name.
+func (s *Service) OwnerOf(ctx context.Context, name, what string) (owner string) {
+	f, ok := FeatureOf(what)
+	if !ok || name == Default {
+		return name
+	}
+	err := s.Store.View(ctx, func(tx store.Tx) (err error) {
+		owner, err = Owner(tx, name, f)
+		return err
+	})
+	if err != nil {
+		return name
+	}
+	return owner
+}
 
 // newFeatures are those that a new project has unless its request says otherwise.
 var newFeatures = []Feature{Images, Profiles, Volumes, Buckets}

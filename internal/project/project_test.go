@@ -193,3 +193,25 @@ func TestURL(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestOwnerOf(t *testing.T) {
+	w, _ := newWorld(t)
+	cfg := map[string]string{"features.images": "false", "features.networks.zones": "true"}
+	if err := w.svc.Create(t.Context(), api.ProjectsPost{Name: "p", ProjectPut: api.ProjectPut{Config: cfg}}); err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string]string{
+		"instance": "p", "profile": "p", "image": "default", "image_alias": "default", "can_create_images": "default", "network": "default",
+		"network_acl": "default", "can_create_network_zones": "p", "storage_volume": "p", "storage_bucket": "p", "can_create_instances": "p", "project": "p",
+	} {
+		if got := w.svc.OwnerOf(t.Context(), "p", what); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	if w.svc.OwnerOf(t.Context(), "default", "network") != "default" || w.svc.OwnerOf(t.Context(), "missing", "image") != "missing" {
+		t.Error("the default project, or a missing one")
+	}
+	if _, ok := project.FeatureOf("instance"); ok || len(project.Features) != 6 {
+		t.Error("features")
+	}
+}

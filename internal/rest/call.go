@@ -26,9 +26,14 @@ type Call struct {
 	// Caller is who asks.
 	Caller auth.Identity
 
-	route *Route
-	limit *limit.Limiter
-	query url.Values
+	server *Server
+	route  *Route
+	limit  *limit.Limiter
+	query  url.Values
+	// wanted are the entitlements that objects are to be shown with.
+	wanted []string
+	// owners remembers which project owns what, for lists.
+	owners map[[2]string]string
 }
 
 // Query is the parsed query.
@@ -53,13 +58,13 @@ func (c *Call) Flag(name string) bool { return schema.IsTrue(c.query.Get(name)) 
 func (c *Call) Target() string { return c.query.Get("target") }
 
 // newCall reads the parts of a request that all routes share.
-func newCall(r *http.Request, route *Route, id auth.Identity) (*Call, error) {
+func (s *Server) newCall(r *http.Request, route *Route, id auth.Identity) (*Call, error) {
 	// Go drops pairs with a plain semicolon, which recursion=2;fields=... has.
 	query, err := url.ParseQuery(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"))
 	if err != nil {
 		return nil, errs.Newf(errs.Invalid, "query %q: %w", r.URL.RawQuery, err)
 	}
-	c := &Call{Request: r, Caller: id, route: route, query: query, Project: "default"}
+	c := &Call{Request: r, Caller: id, server: s, route: route, query: query, Project: "default"}
 	if p := query.Get("project"); p != "" {
 		c.Project = p
 	}
@@ -96,53 +101,4 @@ func (c *Call) addFields(list string) {
 			c.Fields = append(c.Fields, f)
 		}
 	}
-}
-
-// entitlements refuses with-access-entitlements where it cannot be answered.
-func (c *Call) entitlements(a Access, whole bool) error {
-	switch {
-	case a.Entity() == "" || !c.query.Has("with-access-entitlements"):
-		return nil
-	case !whole:
-		return errs.Newf(errs.Internal, "with-access-entitlements needs recursion 1 or more")
-	case !c.Caller.FineGrained:
-		return errs.Newf(errs.Invalid, "with-access-entitlements is for identities with fine-grained rights; this one has none")
-	}
-	return nil
-}
-
-// depths is how many path segments name an entity of that type; the others have three.
-var depths = map[string]int{
-	"storage_volume": 6, "storage_volume_snapshot": 6, "storage_volume_backup": 6, "storage_bucket": 5, "image_alias": 4,
-	"identity": 5, "group": 4, "identity_provider_group": 4,
-}
-
-// segments is how many path segments name the entity that the route's entitlement is about.
-func (c *Call) segments() int {
-	if n := depths[c.route.Access.Entity()]; n != 0 {
-		return n
-	}
-	return 3
-}
-
-// within tells whether the path leads to something below one such entity.
-func (c *Call) within() bool {
-	return strings.Count(c.URL.EscapedPath(), "/") > c.segments()
-}
-
-// object is what the route's entitlement is about.
-func (c *Call) object() auth.Object {
-	entity := c.route.Access.Entity()
-	o := auth.Object{Entity: entity, Project: c.Project, URL: c.URL.Path}
-	switch {
-	case entity == "server":
-		o.URL, o.Project = "/1.0", ""
-	case entity == "project" && !strings.Contains(c.route.Pattern, " /1.0/projects/{"):
-		o.URL, o.Project = "/1.0/projects/"+url.PathEscape(c.Project), ""
-	default:
-		if parts := strings.Split(c.URL.EscapedPath(), "/"); c.within() {
-			o.URL = strings.Join(parts[:c.segments()+1], "/")
-		}
-	}
-	return o
 }

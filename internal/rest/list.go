@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 
-	"lxd/internal/auth"
 	"lxd/internal/errs"
 	"lxd/internal/rest/filter"
 )
@@ -58,7 +57,7 @@ func erase[T any](it Item[T]) erased {
 
 // part is the JSON of one item, nil for one that is left out.
 func (c *Call) part(f *filter.Filter, it erased) ([]byte, error) {
-	if !c.Caller.Admin && !c.route.Access.Sees(c.Caller, c.objectAt(it)) {
+	if !c.Caller.Admin && !c.sees(it) {
 		return nil, nil
 	}
 	if f != nil {
@@ -70,29 +69,31 @@ func (c *Call) part(f *filter.Filter, it erased) ([]byte, error) {
 	if c.Recursion == 0 {
 		return quote(it.url), nil
 	}
+	b, err := it.marshal(c.Recursion)
+	if err != nil || c.wanted == nil {
+		return b, err
+	}
+	return entitle(b, c.entitled(c.objectAt(c.route.shows, it))), nil
+}
+
+// marshal is the JSON of the item.
+func (it erased) marshal(recursion int) ([]byte, error) {
 	if it.json != nil {
-		if b := it.json(c.Recursion); b != nil {
+		if b := it.json(recursion); b != nil {
 			return b, nil
 		}
 	}
-	b, err := json.Marshal(it.value(c.Recursion))
+	b, err := json.Marshal(it.value(recursion))
 	if err != nil {
 		return nil, fmt.Errorf("marshal %s: %w", it.url, err)
 	}
 	return b, nil
 }
 
-// objectAt is the object that an item of a list shows. One of all projects whose URL names none is in the default project.
-func (c *Call) objectAt(it erased) auth.Object {
-	path, query, _ := strings.Cut(it.url, "?")
-	project := it.project
-	if _, p, ok := strings.Cut(query, "project="); ok && project == "" {
-		project, _, _ = strings.Cut(p, "&")
-	}
-	if project == "" {
-		project = c.Project
-	}
-	return auth.Object{Project: project, URL: path}
+// sees tells whether the caller may view an item of a list.
+func (c *Call) sees(it erased) bool {
+	a := c.route.Access
+	return a.Entity() == "" || c.May(c.objectAt(a.Entity(), it), a.Entitlement())
 }
 
 // quote makes a JSON string; URLs hardly ever need more than quotes.

@@ -51,6 +51,8 @@ type Route struct {
 	Doc     Doc
 
 	strict, global, nullEmpty bool
+	// shows is the entity that answers are, if they can tell what the caller may do with it.
+	shows string
 	// uploads says that bodies need not be JSON.
 	uploads bool
 	serve   func(s *Server, w http.ResponseWriter, c *Call) error
@@ -89,7 +91,7 @@ func Sync[In, Out any](pattern string, a Access, h func(context.Context, *Call, 
 func Get[Out any](pattern string, a Access, h func(context.Context, *Call) (out Out, etag any, err error)) Route {
 	return Route{Pattern: pattern, Access: a, Kind: SyncKind, In: reflect.TypeFor[None](), Out: reflect.TypeFor[Out](),
 		serve: func(s *Server, w http.ResponseWriter, c *Call) error {
-			if err := c.entitlements(a, true); err != nil {
+			if err := c.want(true); err != nil {
 				return err
 			}
 			out, etag, err := h(c.Context(), c)
@@ -103,7 +105,11 @@ func Get[Out any](pattern string, a Access, h func(context.Context, *Call) (out 
 				}
 				w.Header().Set("ETag", tag)
 			}
-			return s.sync(w, c, out)
+			answer, err := c.told(out)
+			if err != nil {
+				return err
+			}
+			return s.sync(w, c, answer)
 		}}
 }
 
@@ -214,7 +220,7 @@ func List[T any](pattern string, a Access, h func(context.Context, *Call) iter.S
 	r := Route{Pattern: pattern, Access: a, Kind: ListKind, In: reflect.TypeFor[None](), Out: reflect.TypeFor[[]T](),
 		Doc: Doc{Depths: []reflect.Type{reflect.TypeFor[[]string](), reflect.TypeFor[[]T]()}}}
 	r.serve = func(s *Server, w http.ResponseWriter, c *Call) error {
-		if err := c.entitlements(a, c.Recursion > 0); err != nil {
+		if err := c.want(c.Recursion > 0); err != nil {
 			return err
 		}
 		parts, err := gather(c, h(c.Context(), c))

@@ -217,8 +217,6 @@ func TestAnswers(t *testing.T) {
 		"bad recursion passes": {"GET", "/1.0/crates?recursion=x", "", nil, 200, okHead + `null}`},
 		"bad filter":           {"GET", "/1.0/boxes?filter=name", "", nil, 400, refused(400, "filter ends early: a comparison is FIELD eq VALUE or FIELD ne VALUE")},
 		"bad filter, lenient":  {"GET", "/1.0/crates?filter=name", "", nil, 500, refused(500, "filter ends early: a comparison is FIELD eq VALUE or FIELD ne VALUE")},
-		"entitlements, flat":   {"GET", "/1.0/boxes?with-access-entitlements=can_view", "", nil, 500, refused(500, "with-access-entitlements needs recursion 1 or more")},
-		"entitlements, coarse": {"GET", "/1.0/boxes?recursion=1&with-access-entitlements=can_view", "", nil, 400, refused(400, "with-access-entitlements is for identities with fine-grained rights; this one has none")},
 		"broken query":         {"GET", "/1.0/boxes?a=%zz", "", nil, 400, refused(400, `query "a=%zz": invalid URL escape "%zz"`)},
 		"forwarded":            {"GET", "/1.0/boxes/a/far", "", nil, 200, ""},
 		"placed here":          {"GET", "/1.0/boxes/a/near", "", nil, 200, okHead + fmt.Sprintf(pathText, "a", "", "")},
@@ -303,7 +301,6 @@ func TestRights(t *testing.T) {
 		"list below its own":      {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"instance default /1.0/boxes/b can_view": true}}, "/1.0/boxes/b/lids", nil, 200, "[\"/1.0/boxes/b\"]"},
 		"not by the server":       {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes/a/call", nil, 403, "can_edit on /1.0 is needed"},
 		"by the server":           {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{"server  /1.0 can_edit": true}}, "/1.0/boxes/a/call", nil, 200, "name=a"},
-		"entitlements of its own": {auth.Identity{Kind: auth.OIDC, FineGrained: true, Rights: granted{}}, "/1.0/boxes?recursion=1&with-access-entitlements=can_view", nil, 200, "[]"},
 	} {
 		s := newServer(t)
 		s.Auth = func(*http.Request) (auth.Identity, error) { return c.id, nil }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -43,6 +42,12 @@ type Server struct {
 	Auth func(*http.Request) (auth.Identity, error)
 	// Project fails with NotFound if there is no such project; nil lets every name pass.
 	Project func(ctx context.Context, name string) error
+	// Owner names the project that owns what a project sees of a type of entity, or of what an entitlement lets one create there, such
+	// as "profile" or "can_create_profiles"; nil lets each project own all that it sees.
+	Owner func(ctx context.Context, project, what string) string
+	// Named is the URL of the object that a path names in another way, such as an image by the beginning of its fingerprint; nil is for
+	// servers where every object has one name.
+	Named func(ctx context.Context, o auth.Object) string
 	// Forward hands a call to another member; nil is for servers that have none.
 	Forward func(w http.ResponseWriter, r *http.Request, member string)
 
@@ -76,6 +81,7 @@ func plant(tables [][]Route) *tree {
 			if err := r.Access.Valid(); err != nil {
 				panic("route " + r.Pattern + ": " + err.Error())
 			}
+			r.shows = r.entity()
 			if err := t.add(&r); err != nil {
 				panic(err.Error())
 			}
@@ -152,7 +158,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) err
 		return err
 	}
 	r = r.WithContext(op.WithCaller(r.Context(), op.Caller{Username: id.Name, Protocol: string(id.Kind), Address: id.Address, Restricted: !id.Admin}))
-	c, err := newCall(r, route, id)
+	c, err := s.newCall(r, route, id)
 	if err != nil {
 		return err
 	}
@@ -185,7 +191,7 @@ func (s *Server) admit(c *Call) error {
 	err := a.Enter(c.Caller)
 	// Even an empty list of what belongs to one object would tell that the object is there.
 	if c.route.Kind != ListKind || auth.InProject(a.Entity()) && c.within() {
-		err = a.Check(c.Caller, c.object())
+		err = c.checkPath()
 	}
 	if err != nil || c.route.global || s.Project == nil || c.AllProjects {
 		return err
@@ -196,12 +202,26 @@ func (s *Server) admit(c *Call) error {
 	return s.Project(c.Context(), c.Project)
 }
 
+// checkPath checks the rights on what the path names.
+func (c *Call) checkPath() error {
+	if c.Caller.Admin || c.route.Access.Entity() == "" {
+		return c.route.Access.Check(c.Caller, auth.Object{})
+	}
+	asked := c.object()
+	return c.route.Access.CheckAs(c.Caller, c.owned(c.named(asked), c.route.Access.Entitlement()), asked)
+}
+
 // mayEnterProject keeps those out who have rights in some projects only, so that they do not even learn which others there are.
 func (c *Call) mayEnterProject() error {
-	if c.Caller.Admin || c.Caller.FineGrained || !c.Caller.Trusted() || !c.query.Has("project") && !auth.InProject(c.route.Access.Entity()) {
+	switch {
+	case c.Caller.Admin || !c.Caller.Trusted() || !c.query.Has("project") && !auth.InProject(c.route.Access.Entity()):
 		return nil
+	case !c.Caller.FineGrained:
+		return auth.Can("project", "can_view").Check(c.Caller, auth.ProjectObject(c.Project))
+	case !c.Caller.Knows(c.Project):
+		return errs.Newf(errs.NotFound, "project %q not found", c.Project)
 	}
-	return auth.Can("project", "can_view").Check(c.Caller, auth.Object{URL: "/1.0/projects/" + url.PathEscape(c.Project)})
+	return nil
 }
 
 // place names the other member that must serve the call.

@@ -96,15 +96,6 @@ type rights struct {
 	owns map[string]map[project.Feature]bool
 }
 
-// features says which feature decides who owns a kind of object; the longest matching word counts.
-var features = []struct {
-	word    string
-	feature project.Feature
-}{
-	{"image", project.Images}, {"profile", project.Profiles}, {"storage_volume", project.Volumes}, {"storage_bucket", project.Buckets},
-	{"network_zone", project.Zones}, {"network", project.Networks},
-}
-
 func rightsIn(tx store.Tx, names []string) (auth.Rights, error) {
 	r := rights{owns: map[string]map[project.Feature]bool{}}
 	for _, name := range names {
@@ -116,8 +107,8 @@ func rightsIn(tx store.Tx, names []string) (auth.Rights, error) {
 			return nil, err
 		}
 		own := map[project.Feature]bool{}
-		for _, f := range features {
-			own[f.feature] = name == project.Default || project.Keys.Bool(p.Config, string(f.feature))
+		for _, f := range project.Features {
+			own[f] = name == project.Default || project.Keys.Bool(p.Config, string(f))
 		}
 		r.owns[name] = own
 	}
@@ -150,19 +141,10 @@ func (r rights) may(name, kind, entitlement string) bool {
 	if !ok {
 		return false
 	}
-	f, decides := featureOf(kind)
+	f, decides := project.FeatureOf(kind)
 	if !decides || own[f] || strings.HasPrefix(entitlement, "can_view") {
 		return true
 	}
 	_, ok = r.owns[project.Default]
 	return ok
-}
-
-func featureOf(kind string) (project.Feature, bool) {
-	for _, f := range features {
-		if strings.Contains(kind, f.word) {
-			return f.feature, true
-		}
-	}
-	return "", false
 }

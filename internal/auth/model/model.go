@@ -7,7 +7,6 @@ package model
 
 import (
 	"maps"
-	"net/url"
 
 	"lxd/internal/auth"
 )
@@ -57,7 +56,8 @@ func (s *Set) scope(o auth.Object) rights {
 	case server:
 		return s.everywhere
 	case project:
-		return entry(s.within, nameOf(o))
+		name, _ := auth.ProjectName(o)
+		return entry(s.within, name)
 	}
 	return entry(s.on, o)
 }
@@ -76,7 +76,8 @@ func (s *Set) Allows(o auth.Object, entitlement string) bool {
 		return true
 	}
 	if o.Entity == project {
-		return s.within[nameOf(o)][r]
+		name, ok := auth.ProjectName(o)
+		return ok && s.within[name][r]
 	}
 	return s.within[o.Project][r] || s.on[o][r]
 }
@@ -84,5 +85,5 @@ func (s *Set) Allows(o auth.Object, entitlement string) bool {
 // Knows tells whether anything is given on a project or on something in it. To others the project must look like one that does
 // not exist.
 func (s *Set) Knows(name string) bool {
-	return s.entered[name] || s.Allows(auth.Object{Entity: project, URL: "/1.0/projects/" + url.PathEscape(name)}, "can_view")
+	return s.entered[name] || s.Allows(auth.ProjectObject(name), "can_view")
 }
