@@ -1,10 +1,14 @@
 package endpoint_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"lxd/internal/auth"
+	"lxd/internal/errs"
+	"lxd/internal/storage"
 )
 
 func TestReady(t *testing.T) {
@@ -38,5 +42,55 @@ func TestShutdownAnswersBeforeTheEnd(t *testing.T) {
 	}
 	if a := w.do(t, "PUT", "/internal/shutdown", ""); a.HTTP != 429 {
 		t.Error(a)
+	}
+}
+
+// strays stands in for the pools of a server.
+type strays map[string][]storage.Stray
+
+func (s strays) Strays(_ context.Context, pools []string) (all []storage.Stray, err error) {
+	for _, p := range pools {
+		if s[p] == nil {
+			return nil, errs.Newf(errs.NotFound, "no pool %q", p)
+		}
+		all = append(all, s[p]...)
+	}
+	return all, nil
+}
+
+func TestRecover(t *testing.T) {
+	w := newWorld(t)
+	w.strays["p"] = []storage.Stray{
+		{Pool: "p", Volume: storage.Volume{Type: storage.CustomVolume, Project: "gone", Name: "a"}, Snapshots: 2, Homeless: true},
+		{Pool: "p", Volume: storage.Volume{Type: storage.ContainerVolume, Project: "gone", Name: "b"}, Homeless: true},
+	}
+	a := w.do(t, "POST", "/internal/recover/validate", `{"pools":[{"name":"p","driver":"dir"}]}`, "Content-Type", "application/json")
+	var out struct {
+		UnknownVolumes []struct {
+			Name, Type, Project, Pool string
+			SnapshotCount             int
+		}
+		DependencyErrors []string
+	}
+	if a.into(t, &out); a.HTTP != 200 || len(out.UnknownVolumes) != 2 || out.UnknownVolumes[0].SnapshotCount != 2 || out.UnknownVolumes[1].Type != "container" {
+		t.Errorf("%+v %+v", a, out)
+	}
+	if len(out.DependencyErrors) != 1 || !strings.Contains(out.DependencyErrors[0], "lxc project create gone") {
+		t.Errorf("%q", out.DependencyErrors)
+	}
+	if a := w.do(t, "POST", "/internal/recover/validate", `{"pools":[]}`, "Content-Type", "application/json"); a.HTTP != 200 || string(a.Metadata) != `{"UnknownVolumes":[],"DependencyErrors":[]}` {
+		t.Errorf("%s", a.Metadata)
+	}
+	if a := w.do(t, "POST", "/internal/recover/validate", `{"pools":[{"name":"x"}]}`, "Content-Type", "application/json"); a.HTTP != 404 {
+		t.Errorf("%+v", a)
+	}
+	if a := w.do(t, "POST", "/internal/recover/import", `{"pools":[{"name":"p"}]}`, "Content-Type", "application/json"); a.HTTP != 501 || !strings.Contains(a.Error, "nothing was changed") {
+		t.Errorf("%+v", a)
+	}
+	w.who = auth.Identity{Kind: auth.TLS, Admin: true}
+	for _, what := range []string{"validate", "import"} {
+		if a := w.do(t, "POST", "/internal/recover/"+what, `{}`, "Content-Type", "application/json"); a.HTTP != 403 {
+			t.Errorf("%s over the network: %+v", what, a)
+		}
 	}
 }
