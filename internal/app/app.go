@@ -20,10 +20,12 @@ import (
 	"lxd/internal/driver/all"
 	"lxd/internal/errs"
 	"lxd/internal/event"
+	"lxd/internal/loki"
 	"lxd/internal/op"
 	"lxd/internal/policy"
 	"lxd/internal/rest"
 	"lxd/internal/store"
+	"lxd/internal/syslog"
 	"lxd/internal/trust"
 )
 
@@ -35,6 +37,8 @@ type Options struct {
 	Socket string
 	// Group may use the socket besides root; "" is root alone.
 	Group string
+	// Hub is what events go through; nil makes one.
+	Hub *event.Hub
 	// Program is the daemon's own program, for what it runs in processes of its own; "" has it done in this one.
 	Program string
 	// Failpoint is for tests: see op.ParseHook.
@@ -70,6 +74,9 @@ type App struct {
 	meters *https.Server
 	// debug shows profiles of the daemon.
 	debug *https.Server
+	// loki passes events on; syslog makes events of log messages of others.
+	loki   *loki.Forwarder
+	syslog *syslog.Socket
 
 	// closers undo what Open did, to be run newest first.
 	closers []closer
@@ -98,7 +105,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		what string
 		fn   func(context.Context) error
 	}{
-		{"state directory", a.openDir}, {"state database", a.openStore}, {"operations", a.openOps},
+		{"state directory", a.openDir}, {"state database", a.openStore}, {"operations", a.openOps}, {"telling", a.openTelling},
 		{"server certificate", a.openIdentity}, {"resources", a.openDomain}, {"socket", a.serve}, {"start", a.bringUp}, {"network", a.serveNetwork},
 	} {
 		begun := time.Now()
@@ -127,7 +134,9 @@ func (a *App) openDir(context.Context) (err error) {
 }
 
 func (a *App) openStore(context.Context) (err error) {
-	a.hub = event.NewHub(standalone)
+	if a.hub = a.o.Hub; a.hub == nil {
+		a.hub = event.NewHub(standalone)
+	}
 	s, err := a.o.Store(a.dir.join("database"), store.Options{Guard: policy.Guard, OnAnnounce: a.hub.Announce, OnFailure: func(err error) { a.failed <- err }})
 	if err != nil {
 		return err

@@ -110,7 +110,7 @@ func (a *App) bringUp(ctx context.Context) error {
 		what string
 		fn   func(context.Context) error
 	}{
-		{"server", d.server.Init}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
+		{"server", d.server.Init}, {"telling", a.startTelling}, {"projects", d.projects.Start}, {"profiles", d.profiles.Start},
 		{"storage pools", d.pools.Start}, {"volumes of images and backups", a.startDepots},
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }}, {"networks", d.networks.StartAll},
 		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"backups", d.backups.Start}, {"backups of volumes", d.volumeBackups.Start},

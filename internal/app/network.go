@@ -64,12 +64,9 @@ func (a *App) openNetwork(handler http.Handler) {
 	a.meters = https.New(metrics, a.identity, server.DefaultMetricsPort)
 	a.debug = https.Plain(profiling(), server.DefaultDebugPort)
 	a.domain.server.Listen = map[string]func(string) error{server.HTTPSAddress: a.network.Move, server.MetricsAddress: a.meters.Move,
-		server.DebugAddress: a.debug.Move}
+		server.DebugAddress: a.debug.Move, server.SyslogSocket: a.listenSyslog}
 	a.domain.server.Apply = a.domain.depots.Apply
-	a.domain.server.Changed = func(config map[string]string) {
-		a.network.SetPolicy(https.PolicyOf(config))
-		a.tidyDepots(context.Background(), config)
-	}
+	a.domain.server.Changed = a.follow
 }
 
 // serveNetwork serves the API and the metrics to the network, where the configuration wants it, and follows it from then on.

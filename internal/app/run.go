@@ -56,15 +56,17 @@ func Run(ctx context.Context, c Command) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPWR)
 	defer signal.Stop(signals)
 
+	// What the log says while the daemon starts is told too, to those who are told of it elsewhere.
+	hub := event.NewHub(standalone)
+	slog.SetDefault(slog.New(event.NewLogHandler(slog.Default().Handler(), hub)))
 	a, err := Open(ctx, Options{
-		Dir: stateDir(), Socket: os.Getenv("LXD_SOCKET"), Group: c.Group, Program: self, Failpoint: os.Getenv("LXD_FAILPOINT"),
+		Hub: hub, Dir: stateDir(), Socket: os.Getenv("LXD_SOCKET"), Group: c.Group, Program: self, Failpoint: os.Getenv("LXD_FAILPOINT"),
 		Store:    opener(ctx),
 		Backends: func(dir string) (all.Set, error) { return all.Open(all.Host{Dir: dir, Helper: helper}) },
 	})
 	if err != nil {
 		return err
 	}
-	slog.SetDefault(slog.New(event.NewLogHandler(slog.Default().Handler(), a.hub)))
 	return a.wait(ctx, signals)
 }
 

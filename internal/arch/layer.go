@@ -10,7 +10,7 @@ import (
 var ranks = map[string]int{
 	"api": 0, "doc": 0, "internal/errs": 0, "internal/undo": 0, "internal/manual": 0,
 	"client":          1,
-	"internal/schema": 10, "internal/store": 10, "internal/host": 10, "internal/event": 11, "internal/op": 12, "internal/warning": 13,
+	"internal/schema": 10, "internal/store": 10, "internal/host": 10, "internal/event": 11, "internal/op": 12, "internal/warning": 13, "internal/loki": 13, "internal/syslog": 13,
 	"internal/cluster": 20, "internal/auth": 20, "internal/rest": 21,
 	"internal/server":  29,
 	"internal/project": 30, "internal/trust": 31, "internal/profile": 31, "internal/identity": 32, "internal/network": 32, "internal/storage": 33, "internal/image": 34,

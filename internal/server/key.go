@@ -1,6 +1,7 @@
 package server
 
 import (
+	"lxd/internal/loki"
 	"lxd/internal/schema"
 )
 
@@ -24,6 +25,17 @@ const (
 	TrustAuthority = "core.trust_ca_certificates"
 	// HostNames is how the host's sides of NICs are named.
 	HostNames = "instances.nic.host_name"
+	// SyslogSocket is whether log messages are taken from a socket in the state folder.
+	SyslogSocket = "core.syslog_socket"
+	// LokiURL is where events are sent; the other keys are how, and which.
+	LokiURL       = "loki.api.url"
+	LokiAuthority = "loki.api.ca_cert"
+	LokiUsername  = "loki.auth.username"
+	LokiPassword  = "loki.auth.password"
+	LokiInstance  = "loki.instance"
+	LokiLabels    = "loki.labels"
+	LokiLevel     = "loki.loglevel"
+	LokiTypes     = "loki.types"
 	// TokenExpiry is how long a token for adding a client is valid.
 	TokenExpiry = "core.remote_token_expiry"
 )
@@ -72,7 +84,7 @@ var keys = schema.New("server",
 	schema.Key{Name: TokenExpiry, Type: schema.Expiry, Default: "15d", Short: "How long a token for adding a client is valid"},
 	schema.Key{Name: "core.shutdown_timeout", Type: schema.Between(0, 1<<31-1), Default: "5", Short: "Minutes that a shutdown waits for running operations"},
 	later(schema.Key{Name: "core.storage_buckets_address", Type: schema.String, Local: true, Short: "Address of the object storage server"}),
-	later(schema.Key{Name: "core.syslog_socket", Type: schema.Bool, Default: "false", Local: true, Short: "Whether log messages are taken from a syslog socket"}),
+	schema.Key{Name: SyslogSocket, Type: schema.Bool, Default: "false", Local: true, Short: "Whether log messages are taken from a syslog socket"},
 	schema.Key{Name: TrustAuthority, Type: schema.Bool, Default: "false", Short: "Whether clients signed by the CA are trusted by themselves"},
 	// images
 	schema.Key{Name: "images.auto_update_cached", Type: schema.Bool, Default: "true", Short: "Whether cached images are kept up to date"},
@@ -81,14 +93,14 @@ var keys = schema.New("server",
 	schema.Key{Name: "images.default_architecture", Type: schema.String, Check: isArchitecture, Short: "Architecture of images in a cluster of several architectures"},
 	schema.Key{Name: "images.remote_cache_expiry", Type: schema.Between(0, 1<<16), Default: "10", Short: "Days after which an unused cached image is removed"},
 	// loki
-	later(schema.Key{Name: "loki.api.ca_cert", Type: schema.Blob, Short: "CA certificate of the Loki server"}),
-	later(schema.Key{Name: "loki.api.url", Type: schema.String, Short: "URL of the Loki server"}),
-	later(schema.Key{Name: "loki.auth.password", Type: schema.String, Secret: true, Short: "Password for the Loki server"}),
-	later(schema.Key{Name: "loki.auth.username", Type: schema.String, Short: "User name for the Loki server"}),
-	later(schema.Key{Name: "loki.instance", Type: schema.String, Short: "Name of this server in Loki's events"}),
-	later(schema.Key{Name: "loki.labels", Type: schema.String, Short: "Values that become labels of Loki's log lines"}),
-	later(schema.Key{Name: "loki.loglevel", Type: schema.String, Default: "info", Short: "Least level of messages that are sent to Loki"}),
-	later(schema.Key{Name: "loki.types", Type: schema.String, Default: "lifecycle,logging", Short: "Types of events that are sent to Loki"}),
+	schema.Key{Name: LokiAuthority, Type: schema.Blob, Check: loki.CheckAuthority, Short: "CA certificate of the Loki server"},
+	schema.Key{Name: LokiURL, Type: schema.String, Check: loki.CheckURL, Short: "URL of the Loki server"},
+	schema.Key{Name: LokiPassword, Type: schema.String, Secret: true, Short: "Password for the Loki server"},
+	schema.Key{Name: LokiUsername, Type: schema.String, Short: "User name for the Loki server"},
+	schema.Key{Name: LokiInstance, Type: schema.String, Short: "Name of this server in Loki's events; that of the host if empty"},
+	schema.Key{Name: LokiLabels, Type: schema.String, Short: "Values that become labels of Loki's log lines"},
+	schema.Key{Name: LokiLevel, Type: schema.String, Check: loki.CheckLevel, Default: loki.DefaultLevel, Short: "Least level of messages that are sent to Loki"},
+	schema.Key{Name: LokiTypes, Type: schema.String, Check: loki.CheckTypes, Default: loki.DefaultTypes, Short: "Types of events that are sent to Loki"},
 	// miscellaneous
 	schema.Key{Name: BackupCompression, Type: schema.String, Check: isCompression, Default: "gzip", Short: "How backups are compressed: a program, and perhaps a level"},
 	later(schema.Key{Name: "instances.migration.stateful", Type: schema.Bool, Default: "false", Short: "Whether new instances can be migrated with their state"}),

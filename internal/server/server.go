@@ -45,8 +45,8 @@ type Service struct {
 	Location string
 	// Project tells whether a project exists; some keys are about one. Nil knows none.
 	Project func(ctx context.Context, name string) error
-	// Listen has a function for each key that holds an address: it serves there from now on and nowhere for "", or fails and changes
-	// nothing. Those of a server without a network are missing.
+	// Listen has a function for each key that says where to serve, or whether: it does so from now on and not at all for "", or fails and
+	// changes nothing. Those of a server without a network are missing.
 	Listen map[string]func(address string) error
 	// Apply brings about what a new configuration wants before it is kept, and tells u how to bring back what was; or it fails. Nil does
 	// nothing.

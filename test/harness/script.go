@@ -30,6 +30,10 @@ import (
 //	listen NAME PATH          opens a websocket at PATH, such as /1.0/events?type=lifecycle.
 //	say NAME TEXT             sends a line to it.
 //	heard NAME REGEXP         waits until what came through it matches; "! heard" says that none of those read so far does.
+//	loki VARIABLE NAME [USER:PASSWORD]
+//	                          starts a stand-in for a Loki server where the daemon's network is, and keeps its address. What is sent
+//	                          to it is heard as the stream NAME: {LABEL="VALUE",…} LINE; what breaks the protocol as "broken: …".
+//	syslog TEXT               sends a message to the daemon's syslog socket; "! syslog" expects that it cannot.
 //	tree DIR NAME=VALUE … META [ROOT] [-- …]
 //	                          makes DIR the files of an image server with those images; see scripts/streams.
 //	mirror VARIABLE DIR       offers DIR over https where the daemon's network is, with a certificate that the programs of the
@@ -58,7 +62,7 @@ func Params(kind, dir string, start func(env *testscript.Env) error) testscript.
 		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"restart": restart, "authority": signing, "net": runIn, "port": port, "tree": streamsTree, "mirror": mirror,
+			"restart": restart, "authority": signing, "net": runIn, "port": port, "loki": lokiServer, "syslog": logTo, "tree": streamsTree, "mirror": mirror,
 			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "say": say, "heard": heard,
 		},
 	}

@@ -113,7 +113,7 @@ func prettyEvent(ev *api.Event, level string) string {
 	fields := map[string]any{}
 	text, own := "", "info"
 	switch ev.Type {
-	case "logging":
+	case "logging", "ovn":
 		var e api.EventLogging
 		_ = json.Unmarshal(ev.Metadata, &e) // a foreign shape shows as an empty message
 		text, own = e.Message, e.Level
