@@ -27,8 +27,8 @@ var samples = map[string]struct{ good, bad string }{
 	"core.storage_buckets_address": {":8555", ""}, "core.syslog_socket": {"true", "x"}, "core.trust_ca_certificates": {"true", "x"},
 	"images.auto_update_cached": {"false", "x"}, "images.auto_update_interval": {"12", "-1"}, "images.compression_algorithm": {"zstd -3", "rm -rf"},
 	"images.default_architecture": {"aarch64", "a b"}, "images.remote_cache_expiry": {"3", "x"},
-	"loki.api.ca_cert": {"x", ""}, "loki.api.url": {"http://127.0.0.1:3100", ""}, "loki.auth.password": {"p", ""}, "loki.auth.username": {"u", ""},
-	"loki.instance": {"me", ""}, "loki.labels": {"project", ""}, "loki.loglevel": {"debug", ""}, "loki.types": {"lifecycle", ""},
+	"loki.api.ca_cert": {certificate, "x"}, "loki.api.url": {"http://127.0.0.1:3100", "127.0.0.1"}, "loki.auth.password": {"p", ""}, "loki.auth.username": {"u", ""},
+	"loki.instance": {"me", ""}, "loki.labels": {"project", ""}, "loki.loglevel": {"debug", "loud"}, "loki.types": {"lifecycle", "operation"},
 	"backups.compression_algorithm": {"none", "sh"}, "instances.migration.stateful": {"true", "x"}, "instances.nic.host_name": {"mac", "x"},
 	"maas.api.key": {"k", ""}, "maas.api.url": {"http://m", ""}, "maas.machine": {"m", ""},
 	"network.ovn.ca_cert": {"x", ""}, "network.ovn.client_cert": {"x", ""}, "network.ovn.client_key": {"x", ""}, "network.ovn.integration_bridge": {"br", ""},
@@ -40,6 +40,19 @@ var samples = map[string]struct{ good, bad string }{
 	"oidc.issuer": {"https://i.example.org", ""}, "oidc.scopes": {"openid email", ""}, "oidc.session.expiry": {"1d", ""},
 	"user.mine": {"anything\nat all", ""},
 }
+
+// certificate is somebody's.
+const certificate = `-----BEGIN CERTIFICATE-----
+MIIBczCCARmgAwIBAgIUW279GFv9/esOc2l/qJ5gYLZa474wCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEbG9raTAeFw0yNjExMjIwNTI0NTBaFw0zNjExMTkwNTI0NTBa
+MA8xDTALBgNVBAMMBGxva2kwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARyAyQb
+uHyFfcoGnxq+QeWVNagbkz7LUYQ548XPs0d6umaQXkhUrbfrTL2xrvUArybrJvej
+vB4cDOBuHqyUEh47o1MwUTAdBgNVHQ4EFgQU1fFYRRV+6ktY3HZ1TwYtQDSYe3gw
+HwYDVR0jBBgwFoAU1fFYRRV+6ktY3HZ1TwYtQDSYe3gwDwYDVR0TAQH/BAUwAwEB
+/zAKBggqhkjOPQQDAgNIADBFAiBUPjheU9jKOPA/IY5aoSFehEr02AD/9fM0Ne+A
+VfW2LQIhALBlM+pB8+e+28m+obYWgs/qwV9maiZqkuJQ/5utzXmO
+-----END CERTIFICATE-----
+`
 
 // TestEveryKey: a good value is kept and can be unset; the default is left out; a bad value is refused and changes nothing; what
 // does not exist yet is refused with an error that says so.
