@@ -101,7 +101,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 func (a *App) bringUp(ctx context.Context) error {
 	d := a.domain
 	a.onClose("operations", func(ctx context.Context) error { a.ops.Close(ctx); return nil })
-	for _, recoverers := range []map[string]op.Recoverer{d.instances.Recoverers(), d.volumes.Recoverers(), d.backups.Recoverers(), d.volumeBackups.Recoverers()} {
+	for _, recoverers := range []map[string]op.Recoverer{d.profiles.Recoverers(), d.instances.Recoverers(), d.volumes.Recoverers(), d.backups.Recoverers(), d.volumeBackups.Recoverers()} {
 		for kind, recover := range recoverers {
 			a.ops.Register(kind, recover)
 		}

@@ -232,3 +232,90 @@ func TestEndWhilePlugging(t *testing.T) {
 		t.Error(left)
 	}
 }
+
+// shared is a profile "shared" with disks at those paths.
+func (w *world) shared(t *testing.T, paths ...string) error {
+	put := api.ProfilePut{Config: map[string]string{"user.n": strings.Join(paths, ",")}, Devices: instance.Devices{}}
+	for _, at := range paths {
+		put.Devices["d"+strings.ReplaceAll(at, "/", "-")] = map[string]string{"type": "disk", "source": os.TempDir(), "path": at}
+	}
+	return w.profile(t, "shared", put)
+}
+
+// TestProfileChangedDuringStart: a machine that starts while its profile changes gets what the profile says by then, and one that
+// cannot does not start.
+func TestProfileChangedDuringStart(t *testing.T) {
+	for _, step := range []string{"mount", "devices", "machine", "serve"} {
+		w := newWorld(t)
+		if err := errors.Join(w.shared(t, "/old"), w.create(t, request("c1")), w.edit(t, "c1", false, func(p *api.InstancePut) { p.Profiles = append(p.Profiles, "shared") })); err != nil {
+			t.Fatal(err)
+		}
+		changed := make(chan error, 1)
+		w.setHook(func(kind, name, moment string) error {
+			if kind == "instance-start" && name == step && moment == "after" {
+				w.setHook(nil)
+				changed <- w.shared(t, "/old", "/new")
+			}
+			return nil
+		})
+		if err := errors.Join(w.state(t, "c1", "start", 0), <-changed); err != nil {
+			t.Fatal(step, err)
+		}
+		if got := w.inside(); !slices.Contains(got, "/new") {
+			t.Errorf("after %s: %v, %v", step, got, w.attached(t))
+		}
+	}
+}
+
+// TestProfileThatOneCannotFollow: when one of several machines fails to follow, all are as before.
+func TestProfileThatOneCannotFollow(t *testing.T) {
+	w := newWorld(t)
+	if err := w.shared(t, "/old"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"c0", "c1"} {
+		w.started(t, name)
+		if err := w.edit(t, name, false, func(p *api.InstancePut) { p.Profiles = append(p.Profiles, "shared") }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is(t, "two in one place", w.profile(t, "shared", api.ProfilePut{Devices: instance.Devices{
+		"a": {"type": "disk", "source": os.TempDir(), "path": "/x"}, "b": {"type": "disk", "source": os.TempDir(), "path": "x"}}}), errs.Invalid, `"a" and "b"`)
+	w.host.get("default_c1").end(false) // it ends by itself: the other still follows
+	w.eventually(t, "c1 has ended", func() bool { return len(w.attached(t)) == 0 })
+	if err := errors.Join(w.state(t, "c1", "start", 0), w.shared(t, "/old", "/two")); err != nil || !slices.Contains(w.inside(), "/two") {
+		t.Fatal(w.inside(), err)
+	}
+	w.failOnce("mount inside", errors.New("broken"))
+	err := w.shared(t, "/old", "/two", "/three")
+	w.calm("mount inside")
+	if err == nil {
+		t.Fatal("nothing failed")
+	}
+	if slices.Contains(w.inside(), "/three") || !slices.Contains(w.inside(), "/two") {
+		t.Error(w.inside())
+	}
+	p, _, err := w.profiles.Get(t.Context(), "default", "shared")
+	if err != nil || p.Config["user.n"] != "/old,/two" {
+		t.Error(p, err)
+	}
+}
+
+// TestProfileResizesRoots: the size of a root disk may be a profile's.
+func TestProfileResizesRoots(t *testing.T) {
+	w := newWorld(t)
+	if err := w.create(t, request("c1")); err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := w.profiles.Get(t.Context(), "default", "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Devices = maps.Clone(p.Devices)
+	root := maps.Clone(p.Devices["root"])
+	root["size"] = "3GiB"
+	p.Devices["root"] = root
+	if err := w.profile(t, "default", p.Writable()); err != nil || w.resized != 3<<30 {
+		t.Error(err, w.resized)
+	}
+}

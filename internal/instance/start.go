@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"lxd/api"
 	"lxd/internal/device"
@@ -295,7 +296,27 @@ func (l *launch) remember(ctx context.Context) error {
 		return err
 	}
 	l.s.watch(r)
-	return nil
+	return l.follow(ctx)
+}
+
+// follow gives the machine what a profile that changed meanwhile asks for. A change after this finds the machine running.
+func (l *launch) follow(ctx context.Context) error {
+	v, err := l.s.viewByKey(ctx, l.v.key())
+	if err != nil {
+		return err
+	}
+	same := func(a, b map[string]string) bool { return maps.Equal(a, b) }
+	if maps.EqualFunc(l.v.devices, v.devices, same) && maps.Equal(steady(l.v.config), steady(v.config)) {
+		return nil
+	}
+	return l.s.catchUp(ctx, l.v.key())
+}
+
+// steady is a configuration without what the server writes itself.
+func steady(config map[string]string) map[string]string {
+	out := maps.Clone(config)
+	maps.DeleteFunc(out, func(k, _ string) bool { return strings.HasPrefix(k, "volatile.") })
+	return out
 }
 
 // placed is what the machine was given by each device.

@@ -119,8 +119,40 @@ func errNoRoot() error {
 
 // AdmitProfile fails, within the transaction that is to write p, if an instance that uses it could not be what it is any more.
 func (s *Service) AdmitProfile(tx store.Tx, p profile.Record) error {
-	key := profile.Key(p.Project, p.Name)
-	for _, ref := range profile.Collection.UsedBy(tx, key) {
+	return users(tx, p, func(r Record) error {
+		before, after, err := layered(tx, r, p)
+		if err != nil {
+			return err
+		}
+		if rootDevice(before.devices) != "" && rootDevice(after.devices) == "" {
+			return errNoRoot()
+		}
+		return errors.Join(checkFixed(r, after.config, after.devices), checkRunning(r, before, after))
+	})
+}
+
+// CheckUsers fails if an instance could not be what p would make of it. It has no effects.
+func (s *Service) CheckUsers(ctx context.Context, p profile.Record) error {
+	var all []view
+	err := s.d.Store.View(ctx, func(tx store.Tx) error {
+		all = nil
+		return users(tx, p, func(r Record) error {
+			_, v, err := layered(tx, r, p)
+			all = append(all, v)
+			return err
+		})
+	})
+	for _, v := range all {
+		if err == nil {
+			err = ofUser(p, v.Record, s.checkView(ctx, v))
+		}
+	}
+	return err
+}
+
+// users calls fn with each instance that uses a profile.
+func users(tx store.Tx, p profile.Record, fn func(Record) error) error {
+	for _, ref := range profile.Collection.UsedBy(tx, profile.Key(p.Project, p.Name)) {
 		if ref.Collection != Collection.Name {
 			continue
 		}
@@ -128,35 +160,34 @@ func (s *Service) AdmitProfile(tx store.Tx, p profile.Record) error {
 		if err != nil {
 			return err
 		}
-		if err := admit(tx, r, p); err != nil {
-			return fmt.Errorf("profile %q is used by instance %q: %w", p.Name, r.Name, err)
+		if err := fn(r); err != nil {
+			return ofUser(p, r, err)
 		}
 	}
 	return nil
 }
 
-// admit checks one instance as it would be with p instead of the stored profile of that name.
-func admit(tx store.Tx, r Record, p profile.Record) error {
-	var before, after []profile.Record
-	for _, name := range r.Profiles {
-		old, err := profile.Collection.Get(tx, profile.Key(r.ProfileProject, name))
-		if err != nil {
-			return err
-		}
-		before = append(before, old)
+func ofUser(p profile.Record, r Record, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("profile %q is used by instance %q of project %q: %w", p.Name, r.Name, r.Project, err)
+}
+
+// layered is an instance as it is, and as it would be with p instead of the stored profile of that name.
+func layered(tx store.Tx, r Record, p profile.Record) (now, with view, err error) {
+	if now, err = compose(tx, r, 0); err != nil {
+		return now, with, err
+	}
+	with = now
+	with.layers = slices.Clone(now.layers)
+	for i, name := range r.Profiles {
 		if name == p.Name {
-			old = p
+			with.layers[i] = p
 		}
-		after = append(after, old)
 	}
-	oldConfig, oldDevices := profile.Expand(before, r.Config, r.Devices)
-	config, devices := profile.Expand(after, r.Config, r.Devices)
-	if rootDevice(oldDevices) != "" && rootDevice(devices) == "" {
-		return errNoRoot()
-	}
-	return errors.Join(
-		checkFixed(r, config, devices),
-		checkRunning(r, view{Record: r, config: oldConfig, devices: oldDevices}, view{Record: r, config: config, devices: devices}))
+	with.expand()
+	return now, with, nil
 }
 
 // checkFixed refuses changes of what is decided when an instance is made.
@@ -242,17 +273,22 @@ func allNames(a, b Devices) map[string]bool {
 	return all
 }
 
-// ProfileChanged brings the running instances that use a profile up to date.
-func (s *Service) ProfileChanged(ctx context.Context, proj, name string) error {
-	var users []store.Ref
+// ProfileChanged brings the instances that use a profile up to date: the machines that run, and the sizes of root disks. before is the profile
+// as it was.
+func (s *Service) ProfileChanged(ctx context.Context, before profile.Record) error {
+	var were, are []view
 	err := s.d.Store.View(ctx, func(tx store.Tx) error {
-		users = profile.Collection.UsedBy(tx, profile.Key(proj, name))
-		return nil
+		were, are = nil, nil
+		return users(tx, before, func(r Record) error {
+			now, was, err := layered(tx, r, before)
+			were, are = append(were, was), append(are, now)
+			return err
+		})
 	})
-	for _, u := range users {
-		if u.Collection == Collection.Name {
-			err = errors.Join(err, s.catchUp(ctx, u.Key))
-		}
+	for i, v := range are {
+		e := s.resize(ctx, were[i], v)
+		s.portsChanged(v.NetworkProject, append(were[i].nics(), v.nics()...))
+		err = errors.Join(err, ofUser(before, v.Record, errors.Join(e, s.catchUp(ctx, v.key()))))
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package profile_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -19,8 +20,9 @@ import (
 
 // users stands for the instances.
 type users struct {
-	refuse  error
-	changed []string
+	// refuse, cannot and fail are what goes wrong in a transaction, before, and after it.
+	refuse, cannot, fail error
+	changed              []string
 }
 
 func (u *users) CheckProfile(config map[string]string, _ profile.Devices) error {
@@ -29,10 +31,11 @@ func (u *users) CheckProfile(config map[string]string, _ profile.Devices) error 
 	}
 	return nil
 }
-func (u *users) AdmitProfile(store.Tx, profile.Record) error { return u.refuse }
-func (u *users) ProfileChanged(_ context.Context, proj, name string) error {
-	u.changed = append(u.changed, proj+"/"+name)
-	return nil
+func (u *users) AdmitProfile(store.Tx, profile.Record) error      { return u.refuse }
+func (u *users) CheckUsers(context.Context, profile.Record) error { return u.cannot }
+func (u *users) ProfileChanged(_ context.Context, before profile.Record) error {
+	u.changed = append(u.changed, before.Project+"/"+before.Name+" "+before.Config["user.c"])
+	return u.fail
 }
 
 func (u *users) RenameProfile(tx store.Tx, proj, from, to string) error {
@@ -133,7 +136,7 @@ func TestLife(t *testing.T) {
 	if p, _, _ := w.svc.Get(ctx, "default", "www"); p.Config["user.c"] != "3" || p.Config["user.a"] != "" || len(p.Devices) != 0 || len(p.UsedBy) != 1 {
 		t.Error(p)
 	}
-	if !slices.Equal(w.users.changed, []string{"default/www"}) {
+	if !slices.Equal(w.users.changed, []string{"default/www "}) {
 		t.Error(w.users.changed)
 	}
 	_ = w.st.Update(ctx, func(tx store.Tx) error { return things.Delete(tx, "default/c1") })
@@ -172,12 +175,22 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v", name, c.err)
 		}
 	}
-	w.users.refuse = errs.Newf(errs.Invalid, "an instance needs it")
-	if err := w.update(t, "p", api.ProfilePut{Description: "new"}); err == nil {
-		t.Error("updated though an instance refuses")
-	}
-	if p, _, _ := w.svc.Get(ctx, "default", "p"); p.Description != "" {
-		t.Error("half updated", p)
+	no := errs.Newf(errs.Invalid, "an instance needs it")
+	for name, users := range map[string]users{"in the transaction": {refuse: no}, "before": {cannot: no}, "when brought up to date": {fail: no}} {
+		w.users = users
+		if err := w.update(t, "p", api.ProfilePut{Config: map[string]string{"user.c": "new"}}); !errs.Is(err, errs.Invalid) {
+			t.Errorf("%s: updated though an instance refuses: %v", name, err)
+		}
+		if p, _, _ := w.svc.Get(ctx, "default", "p"); len(p.Config) != 0 {
+			t.Errorf("%s: half updated: %v", name, p)
+		}
+		want := []string{"default/p ", "default/p new"} // there, and back
+		if w.users.fail == nil {
+			want = nil
+		}
+		if !slices.Equal(w.users.changed, want) {
+			t.Errorf("%s: %q", name, w.users.changed)
+		}
 	}
 }
 
@@ -240,6 +253,23 @@ func TestDeviceRefs(t *testing.T) {
 		}
 		if strings.Join(got, ", ") != c.want {
 			t.Errorf("%v: %q, want %q", c.cfg, got, c.want)
+		}
+	}
+}
+
+// TestCrash: what uses a profile is brought up to date after a crash between the two.
+func TestCrash(t *testing.T) {
+	w := newWorld(t)
+	before, err := json.Marshal(profile.Record{Project: "default", Name: "p", Config: map[string]string{"user.c": "old"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, recoverer := range w.svc.Recoverers() {
+		if err := recoverer(t.Context(), op.Journal{Kind: kind, Args: before}); err != nil || !slices.Equal(w.users.changed, []string{"default/p old"}) {
+			t.Error(kind, w.users.changed, err)
+		}
+		if err := recoverer(t.Context(), op.Journal{Kind: kind, Args: []byte("x")}); err == nil {
+			t.Error("a journal that is no JSON is no error")
 		}
 	}
 }

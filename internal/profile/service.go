@@ -2,6 +2,9 @@ package profile
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 
 	"lxd/api"
 	"lxd/internal/errs"
@@ -21,8 +24,10 @@ type Instances interface {
 	Checker
 	// AdmitProfile fails, within the transaction that is to write p, if an instance that uses it could not be what it is any more.
 	AdmitProfile(tx store.Tx, p Record) error
-	// ProfileChanged brings the running instances that use the profile up to date.
-	ProfileChanged(ctx context.Context, project, name string) error
+	// CheckUsers fails if an instance could not be what p would make of it; it has no effects.
+	CheckUsers(ctx context.Context, p Record) error
+	// ProfileChanged brings the instances that use a profile up to date, which was before until now. It is idempotent.
+	ProfileChanged(ctx context.Context, before Record) error
 }
 
 // Deps is what the service needs.
@@ -177,32 +182,67 @@ func (s *Service) Update(ctx context.Context, proj, name string, put api.Profile
 		return op.Spec{}, err
 	}
 	return op.Spec{
-		Kind: "profile-update", Description: api.OperationUpdatingProfile.String(), Project: proj,
+		Kind: updateKind, Description: api.OperationUpdatingProfile.String(), Project: proj,
 		Resources: map[string][]string{string(api.EntityTypeProfile): {r.URL()}},
 		Locks:     []string{"profile " + Key(r.Project, r.Name)},
-		Run: func(ctx context.Context, _ *op.Task) error {
-			if err := s.replace(ctx, Key(r.Project, r.Name), next); err != nil {
+		Args:      r,
+		Run: func(ctx context.Context, t *op.Task) error {
+			old, err := s.load(ctx, r.Project, r.Name)
+			if err != nil {
 				return err
 			}
-			return s.d.Instances.ProfileChanged(ctx, r.Project, r.Name)
+			return s.update(ctx, t, old, next)
 		},
 	}, nil
 }
 
-func (s *Service) replace(ctx context.Context, key string, next Record) error {
+// update replaces a profile once all that use it can be what it makes of them, and brings those up to date; if that fails for one, all are
+// as before.
+func (s *Service) update(ctx context.Context, t *op.Task, old, next Record) error {
+	r := old
+	r.Description, r.Config, r.Devices = next.Description, next.Config, next.Devices
+	if err := s.d.Instances.CheckUsers(ctx, r); err != nil {
+		return err
+	}
+	back := func(ctx context.Context) error {
+		return errors.Join(s.write(ctx, old), s.d.Instances.ProfileChanged(ctx, r))
+	}
+	if err := t.Step(ctx, "record", func(ctx context.Context) error { return s.replace(ctx, r) }, back); err != nil {
+		return err
+	}
+	return t.Step(ctx, "instances", func(ctx context.Context) error { return s.d.Instances.ProfileChanged(ctx, old) }, nil)
+}
+
+func (s *Service) replace(ctx context.Context, r Record) error {
 	return s.d.Store.Update(ctx, func(tx store.Tx) error {
-		old, err := Collection.Get(tx, key)
-		if err != nil {
-			return err
-		}
-		r := old
-		r.Description, r.Config, r.Devices = next.Description, next.Config, next.Devices
 		if err := s.d.Instances.AdmitProfile(tx, r); err != nil {
 			return err
 		}
 		tx.Announce(change(api.LifecycleProfileUpdated, r))
-		return Collection.Modify(tx, key, func(p *Record) error { *p = r; return nil })
+		return s.put(tx, r)
 	})
+}
+
+func (s *Service) write(ctx context.Context, r Record) error {
+	return s.d.Store.Update(ctx, func(tx store.Tx) error { return s.put(tx, r) })
+}
+
+func (s *Service) put(tx store.Tx, r Record) error {
+	return Collection.Modify(tx, Key(r.Project, r.Name), func(p *Record) error { *p = r; return nil })
+}
+
+// updateKind is the kind of the operations that change profiles; their journals hold the profile as it was.
+const updateKind = "profile-update"
+
+// Recoverers say how to deal with an operation that a crash cut short: what uses a changed profile is brought up to date.
+func (s *Service) Recoverers() map[string]op.Recoverer {
+	return map[string]op.Recoverer{updateKind: func(ctx context.Context, j op.Journal) error {
+		var before Record
+		if err := json.Unmarshal(j.Args, &before); err != nil {
+			return fmt.Errorf("journal of %s: %w", j.Kind, err)
+		}
+		return s.d.Instances.ProfileChanged(ctx, before)
+	}}
 }
 
 // Delete removes a profile that no instance uses.
