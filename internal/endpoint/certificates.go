@@ -23,10 +23,7 @@ func Certificates(svc *trust.Service) []rest.Route {
 		rest.Get("GET "+one, auth.Authenticated, h.get),
 		rest.Sync("DELETE "+one, auth.Authenticated, h.remove),
 	}, rest.Edit(one, auth.Authenticated, edit)...)
-	for i := range all {
-		all[i] = all[i].Global()
-	}
-	return all
+	return rest.Globals(all)
 }
 
 type certificates struct{ svc *trust.Service }

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"iter"
+	"reflect"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -19,7 +20,8 @@ func InstanceSnapshots(svc *instance.Service, at rest.Placement) []rest.Route {
 	const one = all + "/{snapshot}"
 	edit := rest.Editor[api.InstanceSnapshotPut]{Load: h.load, SaveAsync: h.save}
 	routes := append([]rest.Route{
-		rest.List("GET "+all, auth.Can("instance", "can_view"), h.list),
+		rest.List("GET "+all, auth.Can("instance", "can_view"), h.list).
+			Depths(reflect.TypeFor[[]string](), reflect.TypeFor[[]api.InstanceSnapshot]()),
 		rest.Async("POST "+all, auth.Can("instance", "can_manage_snapshots"), h.create),
 		rest.Get("GET "+one, auth.Can("instance_snapshot", "can_view"), h.get),
 		rest.Async("POST "+one, auth.Can("instance_snapshot", "can_edit"), h.rename),

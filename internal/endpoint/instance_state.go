@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -17,7 +18,7 @@ func InstanceState(svc *instance.Service, at rest.Placement) []rest.Route {
 	const path = "/1.0/instances/{name}/state"
 	return placed([]rest.Route{
 		rest.Get("GET "+path, auth.Can("instance", "can_view"), h.state),
-		rest.Async("PUT "+path, auth.Can("instance", "can_update_state"), h.setState),
+		rest.Async("PUT "+path, auth.Can("instance", "can_update_state"), h.setState).Takes(reflect.TypeFor[api.InstanceStatePut]()),
 	}, at)
 }
 

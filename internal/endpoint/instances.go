@@ -36,7 +36,7 @@ func Instances(svc *instance.Service, upload Importer, moves *migrate.Service, a
 		rest.List("GET /1.0/instances", auth.Can("instance", "can_view"), h.list).Strict().Reads("all-projects", "fields", "instance-type").
 			Depths(reflect.TypeFor[[]string](), reflect.TypeFor[[]api.Instance](), reflect.TypeFor[[]api.InstanceFull]()),
 		rest.AsyncOr("POST /1.0/instances", auth.Can("project", "can_create_instances"), h.create, upload).Reads("target"),
-		rest.Async("PUT /1.0/instances", auth.Can("project", "can_operate_instances"), h.setStates))
+		rest.Async("PUT /1.0/instances", auth.Can("project", "can_operate_instances"), h.setStates).Takes(reflect.TypeFor[api.InstancesPut]()))
 }
 
 // placed places all routes of a table.

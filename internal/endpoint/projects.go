@@ -24,10 +24,7 @@ func Projects(svc *project.Service) []rest.Route {
 		rest.Async("POST "+one, auth.Can("project", "can_edit"), h.rename),
 		rest.Async("DELETE "+one, auth.Can("project", "can_delete"), h.remove).Reads("force"),
 	}, rest.Edit(one, auth.Can("project", "can_edit"), edit)...)
-	for i := range routes {
-		routes[i] = routes[i].Global()
-	}
-	return routes
+	return rest.Globals(routes)
 }
 
 type projects struct{ svc *project.Service }

@@ -17,7 +17,7 @@ func Server(svc *server.Service, facts server.Facts) []rest.Route {
 	h := serverRoutes{svc, facts}
 	get := rest.Get("GET /1.0", auth.Public, h.get).Answers(rest.JSON[api.ServerUntrusted]())
 	get.Out = reflect.TypeFor[api.Server]()
-	edit := rest.Edit("/1.0", auth.Can("server", "can_edit"), rest.Editor[api.ServerPut]{Load: h.load, Save: h.save})
+	edit := rest.Globals(rest.Edit("/1.0", auth.Can("server", "can_edit"), rest.Editor[api.ServerPut]{Load: h.load, Save: h.save}))
 	return append(edit, get, rest.Raw("GET /", auth.Public, h.root).Global().Answers(rest.JSON[[]string]()))
 }
 
@@ -94,5 +94,5 @@ func Resources(read func() (api.Resources, error)) []rest.Route {
 		func(context.Context, *rest.Call) (api.Resources, any, error) {
 			r, err := read()
 			return r, nil, err
-		})}
+		}).Global()}
 }

@@ -21,7 +21,7 @@ func StoragePools(svc *storage.Service) []rest.Route {
 		rest.Create("POST /1.0/storage-pools", auth.Can("server", "can_create_storage_pools"), h.create),
 		rest.Get("GET "+one, auth.Authenticated, h.get),
 		rest.Sync("DELETE "+one, auth.Can("storage_pool", "can_delete"), h.remove),
-		rest.Get("GET "+one+"/resources", auth.Can("server", "can_view_resources"), h.resources),
+		rest.Get("GET "+one+"/resources", auth.Can("server", "can_view_resources"), h.resources).Global(),
 	}, rest.Edit(one, auth.Can("storage_pool", "can_edit"), edit)...)
 }
 

@@ -15,10 +15,10 @@ func Warnings(svc *warning.Service) []rest.Route {
 	h := warnings{svc}
 	view, edit := auth.Can("server", "can_view_warnings"), auth.Can("server", "can_edit")
 	return append(
-		rest.Edit("/1.0/warnings/{id}", edit, rest.Editor[api.WarningPut]{Load: h.load, Save: h.save}),
+		rest.Globals(rest.Edit("/1.0/warnings/{id}", edit, rest.Editor[api.WarningPut]{Load: h.load, Save: h.save})),
 		rest.List("GET /1.0/warnings", view, h.list).NullEmpty(),
-		rest.Get("GET /1.0/warnings/{id}", view, h.get),
-		rest.Sync("DELETE /1.0/warnings/{id}", edit, h.remove),
+		rest.Get("GET /1.0/warnings/{id}", view, h.get).Global(),
+		rest.Sync("DELETE /1.0/warnings/{id}", edit, h.remove).Global(),
 	)
 }
 

@@ -63,6 +63,21 @@ func (r Route) Depths(types ...reflect.Type) Route {
 	return r
 }
 
+// Takes declares the type of the request's body, for routes that decode it into one of their own.
+func (r Route) Takes(in reflect.Type) Route {
+	r.In = in
+	return r
+}
+
+// Globals is all routes of a table made global.
+func Globals(routes []Route) []Route {
+	all := make([]Route, len(routes))
+	for i, r := range routes {
+		all[i] = r.Global()
+	}
+	return all
+}
+
 // Params lists the query parameters of the route: its own, and those that are read for all routes of its kind.
 func (r Route) Params() []string {
 	all := slices.Clone(r.Doc.Params)
@@ -87,21 +102,7 @@ func (r Route) MayBeNull() bool { return r.nullEmpty }
 
 // entitles tells whether what the route shows can tell what the caller may do with it.
 func (r Route) entitles() bool {
-	if method, _, _ := strings.Cut(r.Pattern, " "); method != http.MethodGet || r.Access.Entity() == "" {
-		return false
-	}
-	t := r.Out
-	if n := len(r.Doc.Depths); n > 0 {
-		t = r.Doc.Depths[n-1]
-	}
-	if t.Kind() == reflect.Slice {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct {
-		return false
-	}
-	_, ok := t.FieldByName("AccessEntitlements")
-	return ok
+	return strings.HasPrefix(r.Pattern, http.MethodGet+" ") && r.entity() != ""
 }
 
 // Find returns the pattern of the route that answers a method and escaped path, "" if none does. A malformed table panics, as it

@@ -37,6 +37,9 @@ var shown = map[reflect.Type]string{
 // entity is what the answers of a route are; "" for those that do not tell what may be done with them.
 func (r *Route) entity() string {
 	t := r.Out
+	if n := len(r.Doc.Depths); n > 0 {
+		t = r.Doc.Depths[n-1]
+	}
 	if r.Kind == ListKind {
 		t = t.Elem()
 	}
