@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"lxd/internal/errs"
 	"lxd/internal/project"
 	"lxd/internal/store"
 )
@@ -38,7 +39,7 @@ func (s *Service) Strays(ctx context.Context, pools []string) (all []Stray, err 
 				stray := Stray{Pool: name, Volume: v}
 				if keeper, ok := p.(Snapshotter); ok {
 					names, err := keeper.Snapshots(ctx, v)
-					if err != nil {
+					if err != nil && !errs.Is(err, errs.NotFound) { // a folder that somebody put there may be no whole volume
 						return err
 					}
 					stray.Snapshots = len(names)
