@@ -45,7 +45,7 @@ func remoteAdd(a *command.App) *cobra.Command {
 		Long: `Add new remote servers
 
 A server is trusted by its certificate, whose fingerprint is shown and has to be confirmed once. To be trusted by the
-server, use a token that was made there with "lxc config trust add".`,
+server, use a token that was made there with "lxc auth identity create" or "lxc config trust add".`,
 		Example: `lxc remote add box 10.0.0.5
 lxc remote add box <token>
 lxc remote add other unix:///srv/lxd/unix.socket`,
@@ -368,6 +368,14 @@ func (j *join) prove(server *client.Client, told *api.Server) (err error) {
 		if _, ok := pin.ParseToken(j.token); !ok {
 			return errors.New("Not a trust token: make one on the server with \"lxc config trust add\"")
 		}
+	}
+	if token, _ := pin.ParseToken(j.token); token.Type == api.IdentityTypeClientCertificatePending {
+		// The identity that the token is of gets this client's certificate, and goes by the rights of its groups.
+		if _, err := server.CreateTLSIdentity(j.app.Ctx, api.IdentitiesTLSPost{TrustToken: j.token}); err != nil {
+			return err
+		}
+		j.app.Say("Client certificate now trusted by server: %s", j.name)
+		return nil
 	}
 	body := api.CertificatesPost{Type: "client", TrustToken: j.token, Password: j.password}
 	if j.token != "" && !command.HasExtension(told, "explicit_trust_token") {
