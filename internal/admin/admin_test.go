@@ -177,14 +177,14 @@ func TestAutoOnADevice(t *testing.T) {
 
 func TestInterviewAboutBackends(t *testing.T) {
 	for want, answers := range map[string]string{
-		`"config":{"size":"12GiB"},`:    "\n\n\n\n0\n12\n",
-		`"config":{},`:                  "\n\nbtrfs\n\n\n",
-		`"config":{"source":"/dev/x"},`: "\n\nnonsense\nbtrfs\ndev\n/dev/x\n",
-		`"driver":"dir"`:                "\n\ndir\n\n",
+		`"config":{"size":"12GiB"},`:    "\n\n\n\n\n0\n12\n",
+		`"config":{},`:                  "\n\n\nbtrfs\n\n\n",
+		`"config":{"source":"/dev/x"},`: "\n\n\nnonsense\nbtrfs\ndev\n/dev/x\n",
+		`"driver":"dir"`:                "\n\n\ndir\n\n",
 	} {
 		f := newFake()
 		f.objects["/1.0"] = `{"config":{},"environment":{"storage_supported_drivers":[{"Name":"dir"},{"Name":"btrfs"}]}}`
-		if out, err := run(t, f, answers+"no\nno\n", "init"); err != nil || !f.wrote("POST /1.0/storage-pools", want) {
+		if out, err := run(t, f, answers+"no\n\nno\n\n\n", "init"); err != nil || !f.wrote("POST /1.0/storage-pools", want) {
 			t.Errorf("%s: %v %v\n%s", want, err, f.writes, out)
 		}
 	}
@@ -211,6 +211,7 @@ func TestBadInput(t *testing.T) {
 		"empty":           {"", "empty", []string{"init", "--preseed"}},
 		"cluster":         {"cluster:\n  enabled: true\n", "cluster", []string{"init", "--preseed"}},
 		"two modes":       {"", "exclude", []string{"init", "--auto", "--dump"}},
+		"dump and link":   {"", "exclude", []string{"init", "--dump", "--ui-initial-access-link"}},
 		"flag, no auto":   {"", "--auto", []string{"init", "--storage-pool", "x"}},
 		"device":          {"", "backend", []string{"init", "--auto", "--storage-create-device", "/dev/x"}},
 		"device for dir":  {"", "folder", []string{"init", "--auto", "--storage-backend", "dir", "--storage-create-device", "/dev/x"}},
@@ -218,7 +219,7 @@ func TestBadInput(t *testing.T) {
 		"no loop":         {"", "at least 1", []string{"init", "--auto", "--storage-backend", "btrfs", "--storage-create-loop", "0"}},
 		"port":            {"", "65535", []string{"init", "--auto", "--network-port", "70000"}},
 		"unknown command": {"", "unknown command", []string{"nonsense"}},
-		"input ends":      {"yes\n", "input ended", []string{"init"}},
+		"input ends":      {"no\nyes\n", "input ended", []string{"init"}},
 	} {
 		f := newFake()
 		if _, err := run(t, f, c.stdin, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -232,7 +233,7 @@ func TestBadInput(t *testing.T) {
 
 func TestInterview(t *testing.T) {
 	f := newFake()
-	answers := "\n" + "bad name!\npool1\n" + "\n" + "relative\n\n" + "yes\n" + "\n" + "10.9.8.1/24\n" + "none\n" + "yes\n"
+	answers := "no\n" + "\n" + "bad name!\npool1\n" + "\n" + "relative\n\n" + "yes\n" + "\n" + "10.9.8.1/24\n" + "none\n" + "\n" + "\n" + "yes\n"
 	out, err := run(t, f, answers, "init")
 	if err != nil {
 		t.Fatal(out, err)
@@ -242,6 +243,50 @@ func TestInterview(t *testing.T) {
 	}
 	if !f.wrote("POST /1.0/networks", `"ipv4.address":"10.9.8.1/24"`, `"ipv6.address":"none"`) || !f.wrote("POST /1.0/storage-pools", `"name":"pool1"`) {
 		t.Error(f.writes)
+	}
+}
+
+// TestInterviewAboutTheNetwork: the server listens where the answers say, gives a link when asked, and leaves images alone.
+func TestInterviewAboutTheNetwork(t *testing.T) {
+	const before = "\nno\nno\nyes\nnope\neth0\n"
+	f := newFake()
+	f.objects["/1.0"] = `{"config":{},"environment":{"addresses":["10.0.0.5:9000"]}}`
+	f.objects["POST /1.0/auth/identities/bearer/ui-admin-initial/token"] = `{"token":"t0.k3+n"}`
+	out, err := run(t, f, before+"yes\nnowhere\n10.0.0.5\n70000\n9000\nyes\nno\nno\n", "init")
+	if err != nil || !f.wrote("PATCH /1.0 ", `"core.https_address":"10.0.0.5:9000"`, `"images.auto_update_interval":"0"`) {
+		t.Fatal(out, err, f.writes)
+	}
+	if !f.wrote("PUT /1.0/profiles/default", `"nictype":"macvlan","parent":"eth0"`) || f.wrote("POST /1.0/networks") {
+		t.Error(f.writes)
+	}
+	if !f.wrote("POST /1.0/auth/identities/bearer ", `"type":"Initial UI token bearer"`) || !strings.Contains(out, "https://10.0.0.5:9000/ui/?token=t0.k3%2Bn\n") {
+		t.Error(out, f.writes)
+	}
+	f = newFake()
+	f.objects["/1.0"] = `{"config":{"core.https_address":":8443"}}`
+	if out, err := run(t, f, before+"no\n\n\n", "init"); err != nil || strings.Contains(out, "over the network") || f.wrote("POST /1.0/auth") {
+		t.Error(out, err, f.writes)
+	}
+	f = newFake()
+	if _, err := run(t, f, "yes\n", "init"); !errs.Is(err, errs.Unsupported) || len(f.writes) > 0 {
+		t.Error("a cluster", err, f.writes)
+	}
+}
+
+func TestLink(t *testing.T) {
+	f := newFake()
+	if _, err := run(t, f, "", "init", "--ui-initial-access-link"); !errs.Is(err, errs.Precondition) || len(f.writes) > 0 {
+		t.Error("nobody can follow it", err)
+	}
+	f.objects["/1.0"] = `{"config":{},"environment":{"addresses":["a:1","b:1"]}}`
+	f.objects["/1.0/auth/identities/bearer/ui-admin-initial"] = `{}`
+	f.objects["POST /1.0/auth/identities/bearer/ui-admin-initial/token"] = `{"token":"t1"}`
+	out, err := run(t, f, "", "init", "--ui-initial-access-link")
+	if err != nil || len(f.writes) != 1 || !strings.Contains(out, "https://a:1/ui/?token=t1\nhttps://b:1/ui/?token=t1\n") {
+		t.Error(out, err, f.writes)
+	}
+	if out, err := run(t, f, "", "init", "--auto", "--ui-initial-access-link"); err != nil || !f.wrote("POST /1.0/storage-pools") || !strings.Contains(out, "token=t1") {
+		t.Error(out, err, f.writes)
 	}
 }
 

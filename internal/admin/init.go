@@ -76,8 +76,8 @@ func (o choices) check() error {
 		return errs.Newf(errs.Invalid, "the --storage-* and --network-* flags go with --auto only")
 	case o.port != -1 && (o.port < 1 || o.port > 65535):
 		return errs.Newf(errs.Invalid, "--network-port must be from 1 to 65535")
-	case o.uiLink:
-		return errs.Newf(errs.Unsupported, "the web interface is not supported yet: leave out --ui-initial-access-link")
+	case o.dump && o.uiLink:
+		return errs.Newf(errs.Invalid, "--dump and --ui-initial-access-link exclude each other: use one of them")
 	}
 	return o.checkPlace()
 }
@@ -104,36 +104,48 @@ func (o choices) details() bool {
 }
 
 func (o choices) run(ctx context.Context, s Server, in io.Reader, out io.Writer) error {
-	switch {
-	case o.dump:
+	if o.dump {
 		return dump(ctx, s, out)
-	case o.preseed:
-		want, err := parsePreseed(in)
+	}
+	link := o.uiLink
+	if !link || o.auto || o.minimal || o.preseed { // the link alone may be asked for at any time
+		want, asked, err := o.wanted(ctx, s, in, out)
 		if err != nil {
 			return err
 		}
-		return apply(ctx, s, want)
+		if err := apply(ctx, s, want); err != nil {
+			return err
+		}
+		link = link || asked
+	}
+	if !link {
+		return nil
+	}
+	return printLink(ctx, s, out)
+}
+
+// wanted is what is to be set up, and whether the answers ask for a link to the user interface.
+func (o choices) wanted(ctx context.Context, s Server, in io.Reader, out io.Writer) (want preseed, link bool, err error) {
+	if o.preseed {
+		want, err = parsePreseed(in)
+		return want, false, err
 	}
 	have, err := look(ctx, s)
 	if err != nil {
-		return err
+		return want, false, err
 	}
 	if o.auto || o.minimal {
-		if err := have.checkBackend(o); err != nil {
-			return err
-		}
-		return apply(ctx, s, defaults(have, o))
+		return defaults(have, o), false, have.checkBackend(o)
 	}
-	want, show, err := (&interview{in: newLines(in), out: out}).ask(have)
+	d, show, err := (&interview{in: newLines(in), out: out}).ask(have)
 	if err != nil {
-		return err
+		return want, false, err
 	}
+	want = newSetup(d)
 	if show {
-		if err := printYAML(out, want); err != nil {
-			return err
-		}
+		err = printYAML(out, want)
 	}
-	return apply(ctx, s, want)
+	return want, d.uiLink, err
 }
 
 // dirBackend is the storage backend that every server has.
@@ -144,6 +156,8 @@ type present struct {
 	pools    []api.StoragePool
 	networks []api.Network
 	backends []string
+	// served says that the network is served already.
+	served bool
 }
 
 func look(ctx context.Context, s Server) (present, error) {
@@ -152,6 +166,8 @@ func look(ctx context.Context, s Server) (present, error) {
 	if _, err := s.Get(ctx, "/1.0", &server); err != nil {
 		return h, err
 	}
+	address, _ := server.Config["core.https_address"].(string)
+	h.served = address != ""
 	for _, d := range server.Environment.StorageSupportedDrivers {
 		h.backends = append(h.backends, d.Name)
 	}
@@ -196,11 +212,8 @@ func defaults(h present, o choices) preseed {
 		d.size = strconv.Itoa(o.loop) + "GiB"
 	}
 	d.bridge, d.bridgeExists = h.bridge()
-	want := newSetup(d)
-	if address := o.listen(); address != "" {
-		want.Config = map[string]any{"core.https_address": address}
-	}
-	return want
+	d.address = o.listen()
+	return newSetup(d)
 }
 
 // listen is the network address that the flags ask for; a port alone, or the word all, means every address.
@@ -208,14 +221,20 @@ func (o choices) listen() string {
 	if o.address == "" && o.port == -1 {
 		return ""
 	}
-	host, port := strings.Trim(o.address, "[]"), o.port
-	if host == "" || host == "all" {
-		host = "::"
-	}
+	port := o.port
 	if port == -1 {
 		port = 8443
 	}
-	return net.JoinHostPort(host, strconv.FormatInt(port, 10))
+	return listenOn(o.address, strconv.FormatInt(port, 10))
+}
+
+// listenOn is the address that host and port come to; the word all, or nothing, means every address.
+func listenOn(host, port string) string {
+	host = strings.Trim(host, "[]")
+	if host == "" || host == "all" {
+		host = "::"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // checkBackend refuses a backend that the pool, which exists already, does not have.
@@ -244,6 +263,11 @@ type setup struct {
 	poolExists, noPool     bool
 	bridge, ipv4, ipv6     string
 	bridgeExists, noBridge bool
+	// parent is an interface of the host that instances are connected to in place of a bridge, by a NIC of that type.
+	parent, nictype string
+	// address is where the network is served.
+	address             string
+	uiLink, staleImages bool
 }
 
 // newSetup renders the decisions as a preseed.
@@ -267,6 +291,10 @@ func newSetup(d setup) preseed {
 	if !d.noBridge {
 		profile.Devices["eth0"] = map[string]string{"type": "nic", "network": d.bridge, "name": "eth0"}
 	}
+	if d.parent != "" {
+		profile.Devices["eth0"] = map[string]string{"type": "nic", "nictype": d.nictype, "parent": d.parent, "name": "eth0"}
+	}
+	want.Config = d.config()
 	if !d.noBridge && !d.bridgeExists {
 		n := api.InitNetworksProjectPost{}
 		n.Name, n.Type, n.Config = d.bridge, "bridge", map[string]string{}
@@ -279,6 +307,18 @@ func newSetup(d setup) preseed {
 	}
 	want.Profiles = append(want.Profiles, profile)
 	return want
+}
+
+// config is the configuration of the server that the decisions come to.
+func (d setup) config() map[string]any {
+	config := map[string]any{}
+	if d.address != "" {
+		config["core.https_address"] = d.address
+	}
+	if d.staleImages {
+		config["images.auto_update_interval"] = "0"
+	}
+	return config
 }
 
 func printYAML(out io.Writer, v any) error {

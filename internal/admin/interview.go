@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"net/netip"
@@ -35,17 +36,18 @@ type interview struct {
 	out io.Writer
 }
 
-// ask returns the decisions as a preseed, and whether to print it.
-func (q *interview) ask(h present) (want preseed, show bool, err error) {
-	var d setup
-	if err := q.askPool(h, &d); err != nil {
-		return want, false, err
+// ask returns the decisions, and whether to print them as a preseed. The questions come in the order of LXD 6.7.
+func (q *interview) ask(h present) (d setup, show bool, err error) {
+	if cluster, err := q.yes("Would you like to use LXD clustering?", false); err != nil || cluster {
+		return d, false, cmp.Or(err, errs.Newf(errs.Unsupported, "clusters are not supported yet: answer no. Nothing was changed"))
 	}
-	if err := q.askBridge(h, &d); err != nil {
-		return want, false, err
+	for _, part := range []func(present, *setup) error{q.askPool, q.askBridge, q.askNetwork, q.askImages} {
+		if err := part(h, &d); err != nil {
+			return d, false, err
+		}
 	}
 	show, err = q.yes("Print a YAML preseed of these answers?", false)
-	return newSetup(d), show, err
+	return d, show, err
 }
 
 func (q *interview) askPool(h present, d *setup) error {
@@ -122,8 +124,10 @@ func (q *interview) askBridge(h present, d *setup) error {
 		return err
 	}
 	if !create {
-		d.bridge, d.bridgeExists, d.noBridge = name, exists, !exists
-		return nil
+		if d.bridge, d.bridgeExists, d.noBridge = name, exists, !exists; exists {
+			return nil
+		}
+		return q.askInterface(h, d)
 	}
 	if exists {
 		name = ""
@@ -136,6 +140,73 @@ func (q *interview) askBridge(h present, d *setup) error {
 	}
 	d.ipv6, err = q.text(`IPv6 address (CIDR, "auto" or "none")`, "auto", isSubnet(netip.Addr.Is6))
 	return err
+}
+
+// askInterface asks for an interface of the host that instances are connected to where there is no network for them.
+func (q *interview) askInterface(h present, d *setup) error {
+	use, err := q.yes("Would you like to use an existing bridge or host interface?", false)
+	if err != nil || !use {
+		return err
+	}
+	d.parent, err = q.text("Name of the existing bridge or host interface", "", func(s string) error {
+		for _, n := range h.networks {
+			if n.Name == s && !n.Managed {
+				return nil
+			}
+		}
+		return fmt.Errorf("must be the name of an interface of this host")
+	})
+	d.nictype = "macvlan"
+	for _, n := range h.networks {
+		if n.Name == d.parent && n.Type == "bridge" {
+			d.nictype = "bridged"
+		}
+	}
+	return err
+}
+
+// askNetwork asks whether other machines may come in, and whether a browser may do so at once.
+func (q *interview) askNetwork(h present, d *setup) error {
+	if !h.served {
+		serve, err := q.yes("Would you like the server to be available over the network?", false)
+		if err != nil || !serve {
+			return err
+		}
+		host, err := q.text("Address to listen on (not including the port)", "all", isHost)
+		if err != nil {
+			return err
+		}
+		port, err := q.text("Port to listen on", "8443", isPort)
+		if err != nil {
+			return err
+		}
+		d.address = listenOn(host, port)
+	}
+	link, err := q.yes("Would you like to create a temporary access link for the user interface?", false)
+	d.uiLink = link
+	return err
+}
+
+// askImages asks whether images that were fetched are kept up to date.
+func (q *interview) askImages(_ present, d *setup) error {
+	update, err := q.yes("Would you like stale cached images to be updated automatically?", true)
+	d.staleImages = !update
+	return err
+}
+
+// isHost takes an address, or "all".
+func isHost(s string) error {
+	if _, err := netip.ParseAddr(strings.Trim(s, "[]")); s != "all" && err != nil {
+		return fmt.Errorf("must be an address, or \"all\"")
+	}
+	return nil
+}
+
+func isPort(s string) error {
+	if n, err := strconv.Atoi(s); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("must be a number from 1 to 65535")
+	}
+	return nil
 }
 
 // text asks until the answer passes ok; an empty answer means def.
