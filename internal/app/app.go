@@ -20,6 +20,7 @@ import (
 	"lxd/internal/driver/all"
 	"lxd/internal/errs"
 	"lxd/internal/event"
+	"lxd/internal/identity"
 	"lxd/internal/loki"
 	"lxd/internal/op"
 	"lxd/internal/policy"
@@ -141,7 +142,7 @@ func (a *App) openStore(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a.store = op.Attributed(s)
+	a.store = identity.Following(op.Attributed(s))
 	a.onClose("state database", func(context.Context) error { return a.store.Close() })
 	return nil
 }

@@ -61,16 +61,18 @@ func effective(tx store.Tx, groups, claimed []string) ([]string, error) {
 
 // own is the rights of an identity: those of its groups, and to view and to remove itself.
 type own struct {
-	auth.Rights
+	*model.Set
 	url string
 }
+
+var _ auth.Knower = own{}
 
 // Allows tells whether the entitlement on the object is given.
 func (o own) Allows(obj auth.Object, entitlement string) bool {
 	if obj.Entity == "identity" && obj.URL == o.url && (entitlement == "can_view" || entitlement == "can_delete") {
 		return true
 	}
-	return o.Rights.Allows(obj, entitlement)
+	return o.Set.Allows(obj, entitlement)
 }
 
 // compiled is what some groups give together.

@@ -174,8 +174,8 @@ func TestRightsFollowGroups(t *testing.T) {
 		{"with them", func() error {
 			return w.ReplaceGroup(t.Context(), "g", api.AuthGroupPut{Permissions: []api.Permission{permission("server", "/1.0", "can_edit")}})
 		}, true},
-		{"without the group", func() error { return w.SetGroups(t.Context(), "tls", before.ID, nil) }, false},
-		{"with it", func() error { return w.SetGroups(t.Context(), "tls", before.ID, []string{"g"}) }, true},
+		{"without the group", func() error { return w.Update(t.Context(), "tls", before.ID, api.IdentityPut{}) }, false},
+		{"with it", func() error { return w.Update(t.Context(), "tls", before.ID, api.IdentityPut{Groups: []string{"g"}}) }, true},
 		{"the group is gone", func() error { return w.DeleteGroup(t.Context(), "g") }, false},
 		{"another of its name", func() error { w.group(t, "g", permission("server", "/1.0", "can_edit")); return nil }, false},
 	} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"reflect"
-	"slices"
 	"strings"
 
 	"lxd/api"
@@ -18,6 +17,8 @@ import (
 type Trust interface {
 	// Admits tells whether a certificate may prove anything now.
 	Admits(peer *x509.Certificate) bool
+	// Acceptable fails on a certificate that would prove nothing.
+	Acceptable(c *x509.Certificate) error
 	// Admit fails while an address has sent too many wrong tokens.
 	Admit(address string) error
 	// Failed counts a wrong token of an address.
@@ -155,21 +156,6 @@ func insert(tx store.Tx, rec Record, action string) error {
 	}
 	tx.Announce(rec.change(action))
 	return nil
-}
-
-// SetGroups puts an identity into these groups and no others.
-func (s *Service) SetGroups(ctx context.Context, method, id string, groups []string) error {
-	groups = sorted(groups)
-	return s.d.Store.Update(ctx, func(tx store.Tx) error {
-		return Collection.Modify(tx, Key(method, id), func(r *Record) error {
-			if slices.Equal(r.Groups, groups) {
-				return nil
-			}
-			r.Groups = groups
-			tx.Announce(r.change(api.LifecycleIdentityUpdated))
-			return r.check()
-		})
-	})
 }
 
 // Delete removes an identity; it is worth nothing from its next request on.

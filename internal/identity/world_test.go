@@ -41,12 +41,12 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{expiry: "15d", addresses: []string{"10.0.0.1:8443"}}
-	w.store = store.NewMem(store.Options{OnAnnounce: func(ev any) {
+	w.store = identity.Following(store.NewMem(store.Options{OnAnnounce: func(ev any) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		c := ev.(event.Change)
 		w.said = append(w.said, c.Action+" "+c.Source)
-	}})
+	}}))
 	t.Cleanup(func() { _ = w.store.Close() })
 	p := project.New(project.Deps{Store: w.store})
 	if err := p.Start(t.Context()); err != nil {

@@ -130,6 +130,27 @@ func Create[In any](pattern string, a Access, h func(context.Context, *Call, In)
 		}}
 }
 
+// CreateShown makes a route like Create whose answer also shows something that is not to be had later; nil is nothing.
+func CreateShown[In, Out any](pattern string, a Access, h func(context.Context, *Call, In) (location string, out *Out, err error)) Route {
+	r := Route{Pattern: pattern, Access: a, Kind: CreateKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[Out](),
+		serve: func(_ *Server, w http.ResponseWriter, c *Call) error {
+			in, err := decode[In](w, c)
+			if err != nil {
+				return err
+			}
+			location, out, err := h(c.Context(), c, in)
+			if err != nil {
+				return err
+			}
+			w.Header().Set("Location", location)
+			if out == nil {
+				return writeJSON(w, http.StatusCreated, success(nil))
+			}
+			return writeJSON(w, http.StatusCreated, success(out))
+		}}
+	return r.Answers(Body{Status: http.StatusCreated, Go: r.Out})
+}
+
 // Either makes a route whose handler makes an object at once and returns its URL, or returns work that the server is to run.
 func Either[In any](pattern string, a Access, h func(context.Context, *Call, In) (location string, work *op.Spec, err error)) Route {
 	return Route{Pattern: pattern, Access: a, Kind: CreateKind, In: reflect.TypeFor[In](), Out: reflect.TypeFor[None](),

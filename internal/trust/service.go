@@ -98,7 +98,7 @@ func (s *Service) Add(ctx context.Context, post api.CertificatesPost, shown *x50
 	if c == nil {
 		return "", errs.Newf(errs.Invalid, "there is no certificate: send one in the request, or connect with one")
 	}
-	if err := s.acceptable(c); err != nil {
+	if err := s.Acceptable(c); err != nil {
 		return "", err
 	}
 	r, err := newRecord(c, api.CertificatePut{Name: post.Name, Type: post.Type, Restricted: post.Restricted, Projects: post.Projects})
@@ -117,8 +117,8 @@ func (s *Service) Add(ctx context.Context, post api.CertificatesPost, shown *x50
 	})
 }
 
-// acceptable fails with Forbidden on a certificate that would open nothing.
-func (s *Service) acceptable(c *x509.Certificate) error {
+// Acceptable fails with Forbidden on a certificate that would open nothing.
+func (s *Service) Acceptable(c *x509.Certificate) error {
 	if s.d.Authority != nil && !s.d.Authority.vouches(c) {
 		return errs.Newf(errs.Forbidden, "the certificate is not one of the server's certificate authority, or was revoked: have that authority sign one")
 	}
@@ -194,7 +194,7 @@ func (s *Service) next(old Record, put api.CertificatePut) (Record, error) {
 		return Record{}, err
 	}
 	if text != old.PEM {
-		if err := s.acceptable(c); err != nil {
+		if err := s.Acceptable(c); err != nil {
 			return Record{}, err
 		}
 	}

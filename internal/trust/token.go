@@ -125,7 +125,7 @@ func (s *Service) giveBack(t *token) {
 
 // byText finds the token that a client sent as base64 of JSON. It looks at all of them, so that the time tells nothing.
 func (s *Service) byText(text string) *token {
-	secret, ok := secretOf(text)
+	secret, ok := SecretOf(text)
 	if !ok {
 		return nil
 	}
@@ -141,7 +141,8 @@ func (s *Service) byText(text string) *token {
 	return found
 }
 
-func secretOf(text string) (string, bool) {
+// SecretOf is the secret of a token that a client sent as base64 of JSON; ok tells whether it has that form.
+func SecretOf(text string) (secret string, ok bool) {
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		return "", false
@@ -155,7 +156,7 @@ func secretOf(text string) (string, bool) {
 
 // IsToken tells whether text has the form of a token.
 func IsToken(text string) bool {
-	_, ok := secretOf(text)
+	_, ok := SecretOf(text)
 	return ok
 }
 

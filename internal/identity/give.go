@@ -1,0 +1,71 @@
+package identity
+
+import (
+	"context"
+
+	"lxd/api"
+	"lxd/internal/auth"
+	"lxd/internal/auth/model"
+	"lxd/internal/errs"
+	"lxd/internal/store"
+)
+
+// manages tells whether the caller decides over who may do what. Such a one is as good as an administrator: it can put itself into
+// any group.
+func manages(caller auth.Identity) bool {
+	return caller.Admin || caller.May(auth.Object{Entity: "server", URL: "/1.0"}, "permission_manager")
+}
+
+// MayGive fails unless the caller may give others, or itself, what these groups give: nobody gives what he has not. It is asked before
+// an identity gets a group, and before anybody gets what another identity proves itself with.
+func (s *Service) MayGive(ctx context.Context, caller auth.Identity, groups []string) error {
+	if manages(caller) {
+		return nil
+	}
+	return s.d.Store.View(ctx, func(tx store.Tx) error {
+		for _, name := range sorted(groups) {
+			g, err := GroupCollection.Get(tx, name)
+			if err != nil {
+				return err
+			}
+			for _, p := range g.Permissions {
+				if !has(caller, p) {
+					return errs.Newf(errs.Forbidden, "not authorized: the group %q gives more than you have; permission_manager on the server is needed for that", name)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// MayGrant fails unless the caller may give others what the permissions say, but for those that the group has already.
+func (s *Service) MayGrant(ctx context.Context, caller auth.Identity, group string, wanted []api.Permission) error {
+	if manages(caller) {
+		return nil
+	}
+	return s.d.Store.View(ctx, func(tx store.Tx) error {
+		g, err := GroupCollection.Get(tx, group)
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			return err
+		}
+		given := map[model.Permission]bool{}
+		for _, p := range g.Permissions {
+			given[p] = true
+		}
+		for _, w := range wanted {
+			p, err := common(w)
+			if err != nil {
+				return err
+			}
+			if !given[p] && !has(caller, p) {
+				return errs.Newf(errs.Forbidden, "not authorized: you do not have %s on %s yourself; permission_manager on the server is needed to give it", p.Entitlement, p.URL)
+			}
+		}
+		return nil
+	})
+}
+
+func has(caller auth.Identity, p model.Permission) bool {
+	o, err := p.Object()
+	return err == nil && caller.May(o, p.Entitlement)
+}
