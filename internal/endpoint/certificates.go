@@ -30,12 +30,17 @@ type certificates struct{ svc *trust.Service }
 
 // rules tells whether the caller decides over the certificates of others.
 func (certificates) rules(c *rest.Call, entitlement string) bool {
-	return c.Caller.May(auth.Object{Entity: "server", URL: "/1.0"}, entitlement)
+	return c.May(auth.ServerObject, entitlement)
+}
+
+// may tells whether the caller has an entitlement on a certificate of somebody else.
+func (certificates) may(c *rest.Call, cert api.Certificate, entitlement string) bool {
+	return c.May(auth.Object{Entity: "certificate", URL: trust.URL(cert.Fingerprint)}, entitlement)
 }
 
 // sees tells whether the caller may view a certificate.
 func (h certificates) sees(c *rest.Call, cert api.Certificate) bool {
-	return h.rules(c, "can_view_identities") || h.own(c, cert)
+	return h.may(c, cert, "can_view") || h.own(c, cert)
 }
 
 // own tells whether a certificate is that of the caller.
@@ -60,6 +65,9 @@ func (h certificates) find(ctx context.Context, c *rest.Call) (api.Certificate, 
 	if err != nil && h.rules(c, "can_view_identities") {
 		return cert, err
 	}
+	if c.Caller.FineGrained && (err != nil || !h.sees(c, cert)) {
+		return api.Certificate{}, errs.Newf(errs.NotFound, "certificate %q not found", c.PathValue("fingerprint"))
+	}
 	if err != nil || !h.sees(c, cert) {
 		return api.Certificate{}, errs.Newf(errs.Forbidden, "not authorized: a client may view its own certificate only")
 	}
@@ -81,7 +89,7 @@ func (h certificates) save(ctx context.Context, c *rest.Call, next api.Certifica
 	if err != nil {
 		return err
 	}
-	edits := h.rules(c, "can_edit_identities")
+	edits := h.may(c, cert, "can_edit")
 	if !h.own(c, cert) && !edits {
 		return errs.Newf(errs.Forbidden, "not authorized: a client may replace its own certificate only")
 	}
@@ -93,7 +101,7 @@ func (h certificates) remove(ctx context.Context, c *rest.Call, _ rest.None) (no
 	if err != nil {
 		return none, err
 	}
-	if !h.own(c, cert) && !h.rules(c, "can_delete_identities") {
+	if !h.own(c, cert) && !h.may(c, cert, "can_delete") {
 		return none, errs.Newf(errs.Forbidden, "not authorized: a client may remove its own certificate only")
 	}
 	return none, h.svc.Delete(ctx, cert.Fingerprint)

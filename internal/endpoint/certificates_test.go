@@ -12,6 +12,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/auth/model"
 	"lxd/internal/endpoint"
 	"lxd/internal/op"
 	"lxd/internal/rest"
@@ -40,13 +41,6 @@ func foreign(t *testing.T) string {
 	s := httptest.NewTLSServer(http.NotFoundHandler())
 	defer s.Close()
 	return base64.StdEncoding.EncodeToString(s.Certificate().Raw)
-}
-
-// auditor may view identities, and no more.
-type auditor struct{}
-
-func (auditor) Allows(o auth.Object, entitlement string) bool {
-	return o.Entity == "server" && entitlement == "can_view_identities"
 }
 
 func TestCertificates(t *testing.T) {
@@ -90,7 +84,8 @@ func TestCertificates(t *testing.T) {
 			t.Error(what, "learns which certificates there are", a)
 		}
 	}
-	w.who = auth.Identity{Kind: auth.OIDC, Name: "auditor", FineGrained: true, Rights: auditor{}}
+	w.who = auth.Identity{Kind: auth.OIDC, Name: "auditor", FineGrained: true, Rights: model.Compile([]model.Permission{
+		{Entity: "server", URL: "/1.0", Entitlement: "can_view_identities"}})}
 	if a := w.do(t, "GET", at, ""); a.HTTP != 200 {
 		t.Error("who may view identities does not see it", a)
 	}

@@ -2,8 +2,8 @@ package endpoint
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -64,11 +64,10 @@ func (h events) listen(w http.ResponseWriter, c *rest.Call) error {
 // eventFilter reads what the caller wants and checks that it may have it.
 func eventFilter(c *rest.Call) (event.Filter, error) {
 	f := event.Filter{Project: c.Project, AllProjects: c.AllProjects}
-	o := auth.Object{URL: "/1.0/projects/" + url.PathEscape(c.Project)}
-	server := auth.Can("server", "can_view_events").Check(c.Caller, auth.Object{URL: "/1.0"})
+	server := c.Check(auth.Can("server", "can_view_events"), auth.ServerObject)
 	if server != nil {
-		if err := auth.Can("project", "can_view_events").Check(c.Caller, o); err != nil || c.AllProjects {
-			return f, server
+		if err := c.Check(auth.Can("project", "can_view_events"), auth.ProjectObject(c.Project)); err != nil || c.AllProjects {
+			return ownOperations(c, f, server)
 		}
 		f.ProjectOnly = true
 	}
@@ -86,6 +85,21 @@ func eventFilter(c *rest.Call) (event.Filter, error) {
 	}
 	if f.Types == nil && server != nil {
 		f.Types = slices.DeleteFunc(event.Types(), ofServer)
+	}
+	return f, nil
+}
+
+// ownOperations is for those with fine-grained rights who may not see what happens: they hear of the operations that they started
+// themselves, which is what a client needs to follow its own work.
+func ownOperations(c *rest.Call, f event.Filter, refused error) (event.Filter, error) {
+	if wanted := c.Param("type"); !c.Caller.FineGrained || wanted != "" && wanted != event.Operation {
+		return f, refused
+	}
+	f.Types, f.AllProjects = []string{event.Operation}, true
+	f.Only = func(ev api.Event) bool {
+		var o api.Operation
+		err := json.Unmarshal(ev.Metadata, &o)
+		return err == nil && o.Requestor != nil && o.Requestor.Username == c.Caller.Name && o.Requestor.Protocol == string(c.Caller.Kind)
 	}
 	return f, nil
 }

@@ -115,6 +115,37 @@ func viewer() auth.Identity {
 	return auth.Identity{Kind: auth.OIDC, Name: "jane", Rights: projectViewer{}}
 }
 
+// Who may not see what happens in the project follows its own work.
+func TestOwnOperationsAreHeard(t *testing.T) {
+	w := newWorld(t)
+	w.who = auth.Identity{Kind: auth.TLS, Name: "jane", FineGrained: true}
+	if _, code := w.listen(t, "?type=lifecycle", nil); code != 403 {
+		t.Error("lifecycle events:", code)
+	}
+	conn, code := w.listen(t, "", nil)
+	if code != http.StatusSwitchingProtocols {
+		t.Fatal(code)
+	}
+	w.await(t, event.Operation, true)
+	publish := func(typ, name, protocol string) {
+		o := api.Operation{ID: typ + name + protocol, Requestor: &api.OperationRequestor{Username: name, Protocol: protocol}}
+		b, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.hub.Publish(api.Event{Type: typ, Project: "p", Metadata: b})
+	}
+	w.hub.Publish(api.Event{Type: event.Operation, Metadata: json.RawMessage("{}")})
+	publish(event.Operation, "joe", "tls")
+	publish(event.Operation, "jane", "oidc")
+	publish(event.Lifecycle, "jane", "tls")
+	publish(event.Operation, "jane", "tls")
+	var ev api.Event
+	if err := conn.ReadJSON(&ev); err != nil || ev.Type != event.Operation || !strings.Contains(string(ev.Metadata), "operationjanetls") {
+		t.Error(ev, err)
+	}
+}
+
 func TestListenersArePingedAndForgotten(t *testing.T) {
 	w := newWorld(t)
 	conn, _ := w.listen(t, "?type=lifecycle", nil)

@@ -6,6 +6,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/errs"
 	"lxd/internal/image"
 	"lxd/internal/project"
 	"lxd/internal/rest"
@@ -41,8 +42,10 @@ func (h imageAliases) create(ctx context.Context, c *rest.Call, in api.ImageAlia
 func (h imageAliases) get(ctx context.Context, c *rest.Call) (api.ImageAliasesEntry, any, error) {
 	name := c.PathValue("name")
 	o := auth.Object{Entity: "image_alias", Project: c.Project, URL: aliasURL(name)}
-	known := c.Caller.Trusted() && auth.Can("image_alias", "can_view").Sees(c.Caller, o)
-	a, err := h.svc.AliasGet(ctx, c.Project, name, !known)
+	a, err := h.svc.AliasGet(ctx, c.Project, name, !c.May(o, "can_view"))
+	if errs.Is(err, errs.NotFound) && !c.Caller.Admin { // whether it is the alias, its project, or the right to see it that is missing
+		err = errs.Newf(errs.NotFound, "image alias %q not found", name)
+	}
 	return a, a, err
 }
 

@@ -17,7 +17,6 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/image"
 	"lxd/internal/op"
-	"lxd/internal/project"
 	"lxd/internal/rest"
 )
 
@@ -32,8 +31,7 @@ const wishMax = 1 << 20
 // create takes a request in JSON, or else the image itself: whatever the type says, no image begins with a brace. Who may not make images
 // can know the secret of an upload that is expected.
 func (h images) create(w http.ResponseWriter, c *rest.Call) error {
-	o := auth.Object{Entity: "project", URL: project.URL("", "projects", c.Project)}
-	may := auth.Can("project", "can_create_images").Check(c.Caller, o)
+	may := c.Check(auth.Can("project", "can_create_images"), auth.ProjectObject(c.Project))
 	if word := c.Header.Get("X-LXD-secret"); word != "" {
 		return h.invited(w, c, word)
 	}
@@ -101,7 +99,7 @@ func (h images) request(w http.ResponseWriter, c *rest.Call, body io.Reader) err
 // mayView checks what a request is to be filled from: to make something of an object one must be allowed to see it.
 func mayView(c *rest.Call) func(entity, project, url string) error {
 	return func(entity, project, url string) error {
-		return auth.Can(entity, "can_view").Check(c.Caller, auth.Object{Entity: entity, Project: project, URL: url})
+		return c.Check(auth.Can(entity, "can_view"), auth.Object{Project: project, URL: url})
 	}
 }
 
@@ -172,7 +170,7 @@ func (h images) export(w http.ResponseWriter, c *rest.Call) error {
 		err = h.admit(c, c.Method == http.MethodGet)
 	}
 	if err != nil {
-		return err
+		return missing(c, err)
 	}
 	parts, err := h.svc.Export(c.Context(), c.Project, img.Fingerprint)
 	if err != nil {

@@ -5,9 +5,11 @@ import (
 	"iter"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/errs"
 	"lxd/internal/image"
 	"lxd/internal/op"
 	"lxd/internal/project"
@@ -43,30 +45,52 @@ type images struct {
 // sees tells whether the caller may view an image without knowing a secret.
 func sees(c *rest.Call, img api.Image) bool {
 	o := auth.Object{Entity: "image", Project: img.Project, URL: project.URL("", "images", img.Fingerprint)}
-	return img.Public || c.Caller.Trusted() && auth.Can("image", "can_view").Sees(c.Caller, o)
+	return img.Public || c.May(o, "can_view")
 }
 
 func (h images) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Image], error] {
 	all, err := h.svc.List(ctx, c.Project, c.AllProjects)
+	if !c.Caller.Trusted() && (c.Project != project.Default || c.AllProjects) {
+		// Even whether there is such a project is none of their business.
+		all, err = nil, errs.Newf(errs.Forbidden, "not authorized: without being trusted only public images of the default project can be listed")
+	}
 	shown := all[:0]
 	for _, img := range all {
 		if sees(c, img) {
-			shown = append(shown, img)
+			shown = append(shown, tagged(c, img))
 		}
 	}
 	list := items(shown, err, func(i api.Image) string { return project.URL("", "images", i.Fingerprint) })
 	return within(list, func(i api.Image) string { return i.Project })
 }
 
+// tagged is an image with those of its aliases that the caller may know of. Those of public images are for everybody.
+func tagged(c *rest.Call, img api.Image) api.Image {
+	if c.Caller.FineGrained && !img.Public {
+		img.Aliases = slices.DeleteFunc(slices.Clone(img.Aliases), func(a api.ImageAlias) bool {
+			return !c.May(auth.Object{Entity: "image_alias", Project: img.Project, URL: aliasURL(a.Name)}, "can_view")
+		})
+	}
+	return img
+}
+
 func (h images) get(ctx context.Context, c *rest.Call) (api.Image, any, error) {
 	img, etag, err := h.svc.Get(ctx, c.Project, c.PathValue("fingerprint"))
-	if err != nil || sees(c, img) {
-		return img, etag, err
+	if err == nil && !sees(c, img) {
+		err = h.admit(c, false)
 	}
-	if err := h.admit(c, false); err != nil {
-		return api.Image{}, nil, err
+	if err != nil {
+		return api.Image{}, nil, missing(c, err)
 	}
-	return img, etag, nil
+	return tagged(c, img), etag, nil
+}
+
+// missing is why an image is not shown: to those who may not see all it tells nothing that depends on which images and projects there are.
+func missing(c *rest.Call, err error) error {
+	if errs.Is(err, errs.NotFound) && !c.Caller.Admin {
+		return errs.Newf(errs.NotFound, "image %q not found in project %q", c.PathValue("fingerprint"), c.Project)
+	}
+	return err
 }
 
 // admit fails unless the caller sent the secret of an image that it may not view otherwise; use makes it worth nothing from then on.

@@ -36,7 +36,7 @@ func Instances(svc *instance.Service, upload Importer, moves *migrate.Service, a
 		rest.List("GET /1.0/instances", auth.Can("instance", "can_view"), h.list).Strict().Reads("all-projects", "fields", "instance-type").
 			Depths(reflect.TypeFor[[]string](), reflect.TypeFor[[]api.Instance](), reflect.TypeFor[[]api.InstanceFull]()),
 		rest.AsyncOr("POST /1.0/instances", auth.Can("project", "can_create_instances"), h.create, upload).Reads("target"),
-		rest.Async("PUT /1.0/instances", auth.Can("project", "can_operate_instances"), h.setStates).Takes(reflect.TypeFor[api.InstancesPut]()))
+		rest.Async("PUT /1.0/instances", auth.Authenticated, h.setStates).Takes(reflect.TypeFor[api.InstancesPut]()))
 }
 
 // placed places all routes of a table.
@@ -137,8 +137,7 @@ func (h travellers) rename(ctx context.Context, c *rest.Call, in api.InstancePos
 		return h.moves.Source(ctx, c.Project, name, in)
 	}
 	if in.Project != "" && in.Project != c.Project {
-		o := auth.Object{Entity: "project", URL: "/1.0/projects/" + url.PathEscape(in.Project)}
-		if err := auth.Can("project", "can_create_instances").Check(c.Caller, o); err != nil {
+		if err := c.Check(auth.Can("project", "can_create_instances"), auth.ProjectObject(in.Project)); err != nil {
 			return op.Spec{}, err
 		}
 	}
@@ -157,5 +156,8 @@ func (h instances) setStates(ctx context.Context, c *rest.Call, in statesPut) (o
 	if in.State == nil {
 		return op.Spec{}, errs.Newf(errs.Invalid, "the state is missing: send {\"state\": {\"action\": ...}}")
 	}
-	return h.svc.SetStates(ctx, c.Project, api.InstanceStatePut(*in.State))
+	may := func(name string) bool {
+		return c.May(auth.Object{Entity: "instance", Project: c.Project, URL: "/1.0/instances/" + url.PathEscape(name)}, "can_update_state")
+	}
+	return h.svc.SetStates(ctx, c.Project, may, api.InstanceStatePut(*in.State))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"net/http"
-	"net/url"
 	"reflect"
 	"strconv"
 	"strings"
@@ -67,9 +66,9 @@ func (h operations) sees(c *rest.Call, o *op.Operation) bool {
 		return true
 	}
 	if o.Project() == "" {
-		return auth.Can("server", "can_view_operations").Sees(c.Caller, auth.Object{URL: "/1.0"})
+		return c.May(auth.ServerObject, "can_view_operations")
 	}
-	return auth.Can("project", "can_view_operations").Sees(c.Caller, auth.Object{URL: "/1.0/projects/" + url.PathEscape(o.Project())})
+	return c.May(auth.ProjectObject(o.Project()), "can_view_operations")
 }
 
 // find finds an operation that the caller may know of. Those with fine-grained rights do not learn that there are others.
@@ -99,7 +98,7 @@ func (h operations) cancel(ctx context.Context, c *rest.Call, _ rest.None) (none
 		return none, err
 	}
 	if !h.own(c, o) {
-		if err := auth.Can("server", "can_edit").Check(c.Caller, auth.Object{URL: "/1.0"}); err != nil {
+		if err := c.Check(auth.Can("server", "can_edit"), auth.ServerObject); err != nil {
 			return none, err
 		}
 	}

@@ -29,8 +29,11 @@ func Projects(svc *project.Service) []rest.Route {
 
 type projects struct{ svc *project.Service }
 
-func (h projects) list(ctx context.Context, _ *rest.Call) iter.Seq2[rest.Item[api.Project], error] {
+func (h projects) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Project], error] {
 	all, err := h.svc.List(ctx)
+	for i := range all {
+		all[i].UsedBy = c.Visible(all[i].UsedBy)
+	}
 	return items(all, err, func(p api.Project) string { return project.URL("", "projects", p.Name) })
 }
 
@@ -39,7 +42,9 @@ func (h projects) create(ctx context.Context, _ *rest.Call, in api.ProjectsPost)
 }
 
 func (h projects) get(ctx context.Context, c *rest.Call) (api.Project, any, error) {
-	return h.svc.Get(ctx, c.PathValue("name"))
+	p, etag, err := h.svc.Get(ctx, c.PathValue("name"))
+	p.UsedBy = c.Visible(p.UsedBy)
+	return p, etag, err
 }
 
 func (h projects) state(ctx context.Context, c *rest.Call) (api.ProjectState, any, error) {

@@ -61,7 +61,7 @@ func (h serverRoutes) get(ctx context.Context, c *rest.Call) (any, any, error) {
 		return open, nil, nil
 	}
 	open.Auth = "trusted"
-	if auth.Can("server", "can_edit").Check(c.Caller, auth.Object{URL: "/1.0"}) == nil {
+	if c.May(auth.ServerObject, "can_edit") {
 		open.Config = config
 	}
 	env, err := h.facts.Environment(ctx, c.Project)

@@ -46,9 +46,10 @@ func (h storagePools) get(ctx context.Context, c *rest.Call) (api.StoragePool, a
 
 // shown is a pool as the caller may see it: how it is made is for those who may change it.
 func (storagePools) shown(c *rest.Call, p api.StoragePool) api.StoragePool {
-	if !c.Caller.May(auth.Object{Entity: "storage_pool", URL: project.URL("", "storage-pools", p.Name)}, "can_edit") {
-		p.Config, p.UsedBy = nil, []string{}
+	if !c.May(auth.Object{Entity: "storage_pool", URL: project.URL("", "storage-pools", p.Name)}, "can_edit") {
+		p.Config = nil
 	}
+	p.UsedBy = c.Visible(p.UsedBy)
 	return p
 }
 

@@ -90,7 +90,7 @@ func (h volumes) create(ctx context.Context, c *rest.Call, in api.StorageVolumes
 		name, _, _ := strings.Cut(in.Source.Name, "/")
 		o := auth.Object{Project: cmp.Or(in.Source.Project, c.Project),
 			URL: project.URL("", "storage-pools", cmp.Or(in.Source.Pool, c.PathValue("poolName")), "volumes", string(storage.CustomVolume), name)}
-		if err := auth.Can("storage_volume", "can_view").Check(c.Caller, o); err != nil {
+		if err := c.Check(auth.Can("storage_volume", "can_view"), o); err != nil {
 			return op.Spec{}, err
 		}
 	}
@@ -120,8 +120,7 @@ func (h volumes) move(ctx context.Context, c *rest.Call, in api.StorageVolumePos
 		return op.Spec{}, err
 	}
 	if in.Project != "" && in.Project != c.Project {
-		o := auth.Object{Project: in.Project, URL: project.URL("", "projects", in.Project)}
-		if err := auth.Can("project", "can_create_storage_volumes").Check(c.Caller, o); err != nil {
+		if err := c.Check(auth.Can("project", "can_create_storage_volumes"), auth.ProjectObject(in.Project)); err != nil {
 			return op.Spec{}, err
 		}
 	}

@@ -25,6 +25,8 @@ type Filter struct {
 	AllProjects bool
 	// ProjectOnly leaves out what belongs to no project: it is about the server, and may hold its secrets.
 	ProjectOnly bool
+	// Only is what an event must be besides; nil is nothing.
+	Only func(api.Event) bool
 }
 
 // Publisher accepts events.

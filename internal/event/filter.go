@@ -11,7 +11,7 @@ func Types() []string { return []string{Logging, Operation, Lifecycle, OVN} }
 
 // Match tells whether a listener with this filter wants ev.
 func (f Filter) Match(ev api.Event) bool {
-	if f.Types != nil && !slices.Contains(f.Types, ev.Type) {
+	if f.Types != nil && !slices.Contains(f.Types, ev.Type) || f.Only != nil && !f.Only(ev) {
 		return false
 	}
 	if ev.Project == "" {

@@ -229,15 +229,22 @@ func TestAllStates(t *testing.T) {
 	if err := w.create(t, request("b")); err != nil {
 		t.Fatal(err)
 	}
+	all := func(string) bool { return true }
+	if err := w.run(w.svc.SetStates(t.Context(), "default", func(name string) bool { return name == "a" }, api.InstanceStatePut{Action: "start"})); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.get(t, "b").Status; got != "Stopped" {
+		t.Error("an instance that may not be started is", got)
+	}
 	for action, status := range map[string]string{"start": "Running", "stop": "Stopped"} {
-		if err := w.run(w.svc.SetStates(t.Context(), "default", api.InstanceStatePut{Action: action})); err != nil && action == "start" {
+		if err := w.run(w.svc.SetStates(t.Context(), "default", all, api.InstanceStatePut{Action: action})); err != nil && action == "start" {
 			t.Fatal(err)
 		}
 		if action == "start" && (w.get(t, "a").Status != status || w.get(t, "b").Status != status) {
 			t.Error(action, w.get(t, "a").Status, w.get(t, "b").Status)
 		}
 	}
-	_, err := w.svc.SetStates(t.Context(), "default", api.InstanceStatePut{Action: "jump"})
+	_, err := w.svc.SetStates(t.Context(), "default", all, api.InstanceStatePut{Action: "jump"})
 	is(t, "unknown", err, errs.Invalid)
 }
 

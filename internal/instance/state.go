@@ -181,23 +181,34 @@ func idleState(code api.StatusCode, f Fields) *api.InstanceState {
 	return state
 }
 
-// SetStates returns the work that brings all instances of a project into a state; those that are in it stay as they are.
-func (s *Service) SetStates(ctx context.Context, proj string, put api.InstanceStatePut) (op.Spec, error) {
+// SetStates returns the work that brings those instances of a project into a state whose names may tells; those that are in it stay
+// as they are.
+func (s *Service) SetStates(ctx context.Context, proj string, may func(name string) bool, put api.InstanceStatePut) (op.Spec, error) {
 	if _, err := s.changer(put); err != nil {
+		return op.Spec{}, err
+	}
+	names := map[string]bool{}
+	err := s.d.Store.View(ctx, func(tx store.Tx) error {
+		for _, r := range Collection.AllRev(tx, proj+"/") {
+			names[r.Name] = may(r.Name)
+		}
+		return nil
+	})
+	if err != nil {
 		return op.Spec{}, err
 	}
 	return op.Spec{
 		Kind: "instances-state", Description: api.OperationUpdatingTheStateOfMultipleInstances.String(), Project: proj,
 		Resources: map[string][]string{string(api.EntityTypeProject): {project.URL("", "projects", proj)}},
-		Run:       func(ctx context.Context, _ *op.Task) error { return s.setStates(ctx, proj, put) },
+		Run:       func(ctx context.Context, _ *op.Task) error { return s.setStates(ctx, proj, names, put) },
 	}, nil
 }
 
-func (s *Service) setStates(ctx context.Context, proj string, put api.InstanceStatePut) error {
+func (s *Service) setStates(ctx context.Context, proj string, names map[string]bool, put api.InstanceStatePut) error {
 	var all []Record
 	err := s.d.Store.View(ctx, func(tx store.Tx) error {
 		for _, r := range Collection.AllRev(tx, proj+"/") {
-			if r.Location == s.d.Location && s.concerned(put.Action, r.key()) {
+			if names[r.Name] && r.Location == s.d.Location && s.concerned(put.Action, r.key()) {
 				all = append(all, r)
 			}
 		}

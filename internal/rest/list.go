@@ -46,13 +46,14 @@ func gather[T any](c *Call, items iter.Seq2[Item[T], error]) ([][]byte, error) {
 // erased is an Item of any type, so that what follows is compiled once.
 type erased struct {
 	url, project string
+	open         bool
 
 	value func(int) any
 	json  func(int) []byte
 }
 
 func erase[T any](it Item[T]) erased {
-	return erased{it.URL, it.Project, func(n int) any { return it.Value(n) }, it.JSON}
+	return erased{it.URL, it.Project, it.Open, func(n int) any { return it.Value(n) }, it.JSON}
 }
 
 // part is the JSON of one item, nil for one that is left out.
@@ -93,7 +94,7 @@ func (it erased) marshal(recursion int) ([]byte, error) {
 // sees tells whether the caller may view an item of a list.
 func (c *Call) sees(it erased) bool {
 	a := c.route.Access
-	return a.Entity() == "" || c.May(c.objectAt(a.Entity(), it), a.Entitlement())
+	return it.open || a.Entity() == "" || c.May(c.objectAt(a.Entity(), it), a.Entitlement())
 }
 
 // quote makes a JSON string; URLs hardly ever need more than quotes.

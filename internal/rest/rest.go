@@ -51,6 +51,8 @@ type Route struct {
 	Doc     Doc
 
 	strict, global, nullEmpty bool
+	// otherwise is asked when the rights on the object do not suffice.
+	otherwise func(ctx context.Context, c *Call) bool
 	// shows is the entity that answers are, if they can tell what the caller may do with it.
 	shows string
 	// uploads says that bodies need not be JSON.
@@ -67,6 +69,9 @@ func (r Route) Strict() Route { r.strict = true; return r }
 
 // Global tells that a route does not look at the project of the call.
 func (r Route) Global() Route { r.global = true; return r }
+
+// Or lets those in, too, of whom may says so: for objects that other rights can decide about.
+func (r Route) Or(may func(ctx context.Context, c *Call) bool) Route { r.otherwise = may; return r }
 
 // NullEmpty makes a list without items null.
 func (r Route) NullEmpty() Route { r.nullEmpty = true; return r }
@@ -228,6 +233,8 @@ type Item[T any] struct {
 	URL string
 	// Project is the project that the object is in, for those whose URL does not tell it; "" is the one of the call.
 	Project string
+	// Open items are shown to everybody who may see the list: the handler has decided.
+	Open bool
 	// Value makes the object as that recursion (1 or more) shows it.
 	Value func(recursion int) T
 	// JSON is the kept JSON of the object, used when there is no need to look inside; nil, or a nil result, means to marshal

@@ -193,7 +193,8 @@ func (s *Server) admit(c *Call) error {
 	if c.route.Kind != ListKind || auth.InProject(a.Entity()) && c.within() {
 		err = c.checkPath()
 	}
-	if err != nil || c.route.global || s.Project == nil || c.AllProjects {
+	// Strangers must not learn which projects there are: the few routes that let them in find what is public there, or nothing.
+	if err != nil || c.route.global || s.Project == nil || c.AllProjects || !c.Caller.Trusted() {
 		return err
 	}
 	if err := c.mayEnterProject(); err != nil {
@@ -208,13 +209,17 @@ func (c *Call) checkPath() error {
 		return c.route.Access.Check(c.Caller, auth.Object{})
 	}
 	asked := c.object()
-	return c.route.Access.CheckAs(c.Caller, c.owned(c.named(asked), c.route.Access.Entitlement()), asked)
+	err := c.route.Access.CheckAs(c.Caller, c.owned(c.named(asked), c.route.Access.Entitlement()), asked)
+	if err != nil && c.Caller.Trusted() && c.route.otherwise != nil && c.route.otherwise(c.Context(), c) {
+		return nil
+	}
+	return err
 }
 
 // mayEnterProject keeps those out who have rights in some projects only, so that they do not even learn which others there are.
 func (c *Call) mayEnterProject() error {
 	switch {
-	case c.Caller.Admin || !c.Caller.Trusted() || !c.query.Has("project") && !auth.InProject(c.route.Access.Entity()):
+	case c.Caller.Admin || !c.query.Has("project") && !auth.InProject(c.route.Access.Entity()):
 		return nil
 	case !c.Caller.FineGrained:
 		return auth.Can("project", "can_view").Check(c.Caller, auth.ProjectObject(c.Project))

@@ -6,8 +6,6 @@
 package model
 
 import (
-	"maps"
-
 	"lxd/internal/auth"
 )
 
@@ -28,8 +26,9 @@ type Set struct {
 	within     map[string]rights
 	// on is given on single objects.
 	on map[auth.Object]rights
-	// entered are the projects of those objects.
-	entered map[string]bool
+	// entered are the projects of those objects; everyProject tells whether something is given on all projects.
+	entered      map[string]bool
+	everyProject bool
 }
 
 var _ auth.Rights = (*Set)(nil)
@@ -42,7 +41,10 @@ func Compile(ps []Permission) *Set {
 		if err != nil {
 			continue
 		}
-		maps.Copy(s.scope(o), given(right{p.Entity, p.Entitlement}))
+		for r := range given(right{p.Entity, p.Entitlement}) {
+			s.scope(o)[r] = true
+			s.everyProject = s.everyProject || o.Entity == server && r.entity == project
+		}
 		if o.Project != "" {
 			s.entered[o.Project] = true
 		}
@@ -85,5 +87,5 @@ func (s *Set) Allows(o auth.Object, entitlement string) bool {
 // Knows tells whether anything is given on a project or on something in it. To others the project must look like one that does
 // not exist.
 func (s *Set) Knows(name string) bool {
-	return s.entered[name] || s.Allows(auth.ProjectObject(name), "can_view")
+	return s.everyProject || s.entered[name] || len(s.within[name]) > 0
 }

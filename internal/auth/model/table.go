@@ -40,6 +40,9 @@ var table = []row{
 	{"server can_view_projects", "project can_view"},
 	{"server can_edit_projects", "project can_edit"},
 	{"server can_delete_projects", "project can_delete"},
+	{"server can_view_operations", "project can_view_operations"},
+	{"server can_view_events", "project can_view_events"},
+	{"server can_view_metrics", "project can_view_metrics"},
 
 	// A project, and all that is in it. Only can_edit and can_delete are about the project itself: no role within it gives them.
 	{"project operator", "project viewer; project TYPE_manager"},
@@ -56,8 +59,15 @@ var table = []row{
 	{"instance operator", "instance user; instance can_update_state; instance can_manage_snapshots; instance can_manage_backups"},
 	{"instance user", "instance can_access_files; instance can_connect_sftp; instance can_access_console; instance can_exec"},
 
-	// Whoever may do anything with a thing sees it. This does not go upwards: who sees an instance does not see its project.
-	{"project *", "project can_view"},
+	// Whoever may do anything with a thing sees it. This does not go upwards: who sees an instance does not see its project. What
+	// happens in a project can be watched without seeing how it is configured.
+	{"project can_edit", "project can_view"},
+	{"project can_delete", "project can_view"},
+	{"project can_create_TYPES", "project can_view"},
+	{"project can_view_TYPES", "project can_view"},
+	{"project can_edit_TYPES", "project can_view"},
+	{"project can_delete_TYPES", "project can_view"},
+	{"project can_operate_instances", "project can_view"},
 	{"TYPE *", "TYPE can_view"},
 	{"certificate *", "certificate can_view"},
 	{"identity *", "identity can_view"},

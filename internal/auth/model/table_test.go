@@ -100,7 +100,8 @@ func TestWhatComesWithWhat(t *testing.T) {
 			list(append(views, "server can_view*", "server viewer", "certificate can_view", "identity can_view", "group can_view", "identity_provider_group can_view")...),
 			list(append(views, "certificate can_view", "identity can_view", "group can_view", "identity_provider_group can_view")...)},
 		{"server can_edit", list("server can_edit"), nil},
-		{"server can_view_events", list("server can_view_events"), nil},
+		{"server can_view_events", list("server can_view_events", "project can_view_events"), list("project can_view_events")},
+		{"server can_view_warnings", list("server can_view_warnings"), nil},
 		{"server can_view_projects", list("server can_view_projects", "project can_view"), list("project can_view")},
 		{"server can_edit_projects", list("server can_edit_projects", "project can_view", "project can_edit"), list("project can_view", "project can_edit")},
 		{"server permission_manager",
@@ -119,7 +120,7 @@ func TestWhatComesWithWhat(t *testing.T) {
 		{"project viewer", list(views...), nil},
 		{"project can_view", list("project can_view"), nil},
 		{"project can_edit", list("project can_edit", "project can_view"), nil},
-		{"project can_view_metrics", list("project can_view_metrics", "project can_view"), nil},
+		{"project can_view_metrics", list("project can_view_metrics"), nil},
 		{"project can_create_images", list("project can_create_images", "project can_view"), nil},
 		{"project can_edit_image_aliases", list("project can_edit_image_aliases", "project can_view", "image_alias can_edit", "image_alias can_view"), nil},
 		{"project instance_manager",
@@ -160,7 +161,8 @@ func TestEveryEntitlement(t *testing.T) {
 			if !slices.Contains(on, entity+" "+what) {
 				t.Errorf("%s %s does not give itself", entity, what)
 			}
-			if slices.Contains(auth.Entitlements(entity), "can_view") && !slices.Contains(on, entity+" can_view") {
+			watches := slices.Contains([]string{"project can_view_operations", "project can_view_events", "project can_view_metrics"}, entity+" "+what)
+			if slices.Contains(auth.Entitlements(entity), "can_view") && slices.Contains(on, entity+" can_view") == watches {
 				t.Errorf("%s %s does not let one see the object", entity, what)
 			}
 			if entity != "server" && len(beyond) > 0 {
@@ -201,7 +203,8 @@ func TestKnownProjects(t *testing.T) {
 		"nothing":                  {want: ""},
 		"an instance":              {model.Permission{Entity: "instance", URL: "/1.0/instances/a?project=p", Entitlement: "can_view"}, "p"},
 		"something of the project": {model.Permission{Entity: "project", URL: "/1.0/projects/p", Entitlement: "can_view_events"}, "p"},
-		"the server":               {model.Permission{Entity: "server", URL: "/1.0", Entitlement: "can_view_metrics"}, ""},
+		"the server":               {model.Permission{Entity: "server", URL: "/1.0", Entitlement: "can_view_warnings"}, ""},
+		"metrics of all projects":  {model.Permission{Entity: "server", URL: "/1.0", Entitlement: "can_view_metrics"}, "pq"},
 		"all projects":             {model.Permission{Entity: "server", URL: "/1.0", Entitlement: "can_view_projects"}, "pq"},
 		"a pool":                   {model.Permission{Entity: "storage_pool", URL: "/1.0/storage-pools/p", Entitlement: "can_edit"}, ""},
 	} {

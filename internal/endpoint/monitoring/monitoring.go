@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"lxd/internal/auth"
@@ -88,22 +87,13 @@ func (h metrics) sight(c *rest.Call, only string) (metric.Filter, error) {
 		everything.Server, everything.Project = !m.Restricted, m.Sees
 		return everything, nil
 	}
-	access, object := auth.Can("server", "can_view_metrics"), auth.Object{URL: "/1.0"}
+	access, object := auth.Can("server", "can_view_metrics"), auth.ServerObject
 	if only != "" {
-		access, object = auth.Can("project", "can_view_metrics"), projectObject(only)
+		access, object = auth.Can("project", "can_view_metrics"), auth.ProjectObject(only)
 	}
-	if err := access.Check(c.Caller, object); err != nil {
+	if err := c.Check(access, object); err != nil {
 		return metric.Filter{}, err
 	}
-	everything.Project = func(project string) bool {
-		return only != "" || auth.Can("project", "can_view_metrics").Sees(c.Caller, projectObject(project))
-	}
-	everything.Instance = func(project, name string) bool {
-		return auth.Can("instance", "can_view").Sees(c.Caller, auth.Object{Project: project, URL: "/1.0/instances/" + url.PathEscape(name)})
-	}
+	everything.Project = func(project string) bool { return c.May(auth.ProjectObject(project), "can_view_metrics") }
 	return everything, nil
-}
-
-func projectObject(name string) auth.Object {
-	return auth.Object{Project: name, URL: "/1.0/projects/" + url.PathEscape(name)}
 }

@@ -15,7 +15,7 @@ func Allocations(svc *network.Service) []rest.Route {
 		list, err := svc.Allocations(ctx, c.Project, c.AllProjects)
 		shown := []api.NetworkAllocations{}
 		for _, a := range list {
-			if c.Caller.May(auth.Object{Entity: a.Entity, Project: a.Project, URL: a.URL}, "can_view") {
+			if c.May(auth.Object{Entity: a.Entity, Project: a.Project, URL: a.URL}, "can_view") {
 				shown = append(shown, a.NetworkAllocations)
 			}
 		}

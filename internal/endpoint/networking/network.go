@@ -21,11 +21,11 @@ func Networks(svc *network.Service) []rest.Route {
 	return append([]rest.Route{
 		rest.List("GET /1.0/networks", view, h.list).Reads("all-projects"),
 		rest.Create("POST /1.0/networks", auth.Can("project", "can_create_networks"), h.create),
-		rest.Get("GET "+one, view, h.get),
+		rest.Get("GET "+one, view, h.get).Or(h.unmanaged),
 		rest.Create("POST "+one, auth.Can("network", "can_edit"), h.rename),
 		rest.Sync("DELETE "+one, auth.Can("network", "can_delete"), h.remove),
-		rest.Get("GET "+one+"/leases", view, h.leases),
-		rest.Get("GET "+one+"/state", view, h.state),
+		rest.Get("GET "+one+"/leases", view, h.leases).Or(h.unmanaged),
+		rest.Get("GET "+one+"/state", view, h.state).Or(h.unmanaged),
 	}, rest.Edit(one, auth.Can("network", "can_edit"), edit)...)
 }
 
@@ -33,18 +33,36 @@ type networks struct{ svc *network.Service }
 
 func (h networks) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.Network], error] {
 	all, err := h.svc.List(ctx, c.Project, c.AllProjects)
-	shown := all[:0]
-	for _, n := range all {
-		if h.sees(c, n) {
-			shown = append(shown, h.shown(c, n))
+	return func(yield func(rest.Item[api.Network], error) bool) {
+		if err != nil {
+			yield(rest.Item[api.Network]{}, err)
+			return
+		}
+		for _, n := range all {
+			if !h.sees(c, n) {
+				continue
+			}
+			n = h.shown(c, n)
+			it := rest.Item[api.Network]{URL: network.URL(n.Name), Project: n.Project, Open: !n.Managed, Value: func(int) api.Network { return n }}
+			if !yield(it, nil) {
+				return
+			}
 		}
 	}
-	return rest.Within(rest.Items(shown, err, func(n api.Network) string { return network.URL(n.Name) }), func(n api.Network) string { return n.Project })
 }
 
 // sees tells whether the caller may know of a network: the interfaces of the host belong to no project.
 func (networks) sees(c *rest.Call, n api.Network) bool {
-	return n.Managed || c.Caller.May(auth.Object{Entity: "server", URL: "/1.0"}, "can_view_unmanaged_networks")
+	return n.Managed || c.May(auth.ServerObject, "can_view_unmanaged_networks")
+}
+
+// unmanaged tells whether the path names an interface of the host, and the caller may see those.
+func (h networks) unmanaged(ctx context.Context, c *rest.Call) bool {
+	if !c.May(auth.ServerObject, "can_view_unmanaged_networks") {
+		return false
+	}
+	n, _, err := h.svc.Get(ctx, c.Project, c.PathValue("networkName"))
+	return err == nil && !n.Managed
 }
 
 func (h networks) create(ctx context.Context, c *rest.Call, in api.NetworksPost) (string, error) {
@@ -54,16 +72,17 @@ func (h networks) create(ctx context.Context, c *rest.Call, in api.NetworksPost)
 func (h networks) get(ctx context.Context, c *rest.Call) (api.Network, any, error) {
 	n, etag, err := h.svc.Get(ctx, c.Project, c.PathValue("networkName"))
 	if err == nil && !h.sees(c, n) {
-		return api.Network{}, nil, errs.Newf(errs.NotFound, "network %q not found", n.Name)
+		return api.Network{}, nil, errs.Newf(errs.NotFound, "network %q not found", c.PathValue("networkName"))
 	}
 	return h.shown(c, n), etag, err
 }
 
 // shown is a network as the caller may see it: how it is made is for those who may change it.
 func (networks) shown(c *rest.Call, n api.Network) api.Network {
-	if !c.Caller.May(auth.Object{Entity: "network", Project: n.Project, URL: network.URL(n.Name)}, "can_edit") {
-		n.Config, n.UsedBy = map[string]string{}, []string{}
+	if !c.May(auth.Object{Entity: "network", Project: n.Project, URL: network.URL(n.Name)}, "can_edit") {
+		n.Config = map[string]string{}
 	}
+	n.UsedBy = c.Visible(n.UsedBy)
 	return n
 }
 
