@@ -176,6 +176,7 @@ var proven = [...]string{
 	"metrics_cpu_effective_total",
 	"projects_networks_restricted_access",
 	"loki",
+	"acme",
 	"internal_metrics",
 	"remote_token_expiry",
 	"storage_volumes_created_at",

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lxd/internal/app/https"
+	"lxd/internal/app/https/acme"
 	"lxd/internal/auth"
 	"lxd/internal/auth/limit"
 	"lxd/internal/devlxd"
@@ -73,6 +74,8 @@ type App struct {
 	network   *https.Server
 	// meters serves the metrics alone.
 	meters *https.Server
+	// acme gets certificates that everybody trusts.
+	acme *acme.Service
 	// debug shows profiles of the daemon.
 	debug *https.Server
 	// loki passes events on; syslog makes events of log messages of others.

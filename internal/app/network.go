@@ -63,6 +63,7 @@ func (a *App) openNetwork(handler http.Handler) {
 	metrics.Handle(monitoring.Path, handler)
 	a.meters = https.New(metrics, a.identity, server.DefaultMetricsPort)
 	a.debug = https.Plain(profiling(), server.DefaultDebugPort)
+	a.openACME()
 	a.domain.server.Listen = map[string]func(string) error{server.HTTPSAddress: a.network.Move, server.MetricsAddress: a.meters.Move,
 		server.DebugAddress: a.debug.Move, server.SyslogSocket: a.listenSyslog}
 	a.domain.server.Apply = a.domain.depots.Apply
@@ -82,6 +83,7 @@ func (a *App) serveNetwork(ctx context.Context) error {
 			s.Start(address)
 		}
 	}
+	a.tendACME(ctx)
 	return nil
 }
 

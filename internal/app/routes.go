@@ -9,6 +9,7 @@ import (
 	"lxd/internal/driver/all"
 	"lxd/internal/endpoint"
 	"lxd/internal/endpoint/access"
+	"lxd/internal/endpoint/challenge"
 	"lxd/internal/endpoint/networking"
 	"lxd/internal/host/hardware"
 	"lxd/internal/instance"
@@ -34,6 +35,7 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Recover(d.pools), endpoint.Metadata(tables(d.backends)), endpoint.Description(document.OpenAPI),
 		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.warnings), a.metrics(), endpoint.Certificates(d.trust),
 		access.Identities(d.identities, d.trust), access.Groups(d.identities), access.ProviderGroups(d.identities), access.Permissions(d.identities),
+		challenge.Routes(func(token string) (string, error) { return a.acme.Challenge(token) }),
 		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), networking.Networks(d.networks),
 		networking.Forwards(d.networks), networking.ACLs(d.acls), networking.Allocations(d.networks), networking.Absent(d.networks),
 		endpoint.StoragePools(d.pools), endpoint.StorageVolumes(d.pools, d.volumes, endpoint.ImportVolume(d.volumeBackups, a.rest), nil),

@@ -37,6 +37,7 @@ func (a *App) startTelling(ctx context.Context) error {
 // follow acts on a configuration that has changed.
 func (a *App) follow(config map[string]string) {
 	a.network.SetPolicy(https.PolicyOf(config))
+	a.acme.Changed()
 	a.tidyDepots(context.Background(), config)
 	a.tell(config)
 }

@@ -15,6 +15,12 @@ const (
 	DebugAddress = "core.debug_address"
 	// MetricsAuthentication is whether the metrics are for trusted clients only.
 	MetricsAuthentication = "core.metrics_authentication"
+	// ACMEDomain is the name that a certificate is asked for, at the service whose directory is ACMEDirectory, for the account with the address
+	// ACMEEmail. ACMEAgreed is whether its terms are agreed to.
+	ACMEDomain    = "acme.domain"
+	ACMEDirectory = "acme.ca_url"
+	ACMEEmail     = "acme.email"
+	ACMEAgreed    = "acme.agree_tos"
 	// ProxyHTTP, ProxyHTTPS and ProxyIgnore are the proxies that other servers are reached by.
 	ProxyHTTP   = "core.proxy_http"
 	ProxyHTTPS  = "core.proxy_https"
@@ -51,10 +57,10 @@ func Keys() *schema.Schema { return keys }
 
 var keys = schema.New("server",
 	// acme
-	later(schema.Key{Name: "acme.agree_tos", Type: schema.Bool, Default: "false", Short: "Whether the terms of the ACME service are agreed to"}),
-	later(schema.Key{Name: "acme.ca_url", Type: schema.String, Default: "https://acme-v02.api.letsencrypt.org/directory", Short: "Directory URL of the ACME service"}),
-	later(schema.Key{Name: "acme.domain", Type: schema.String, Short: "Domain for which the certificate is asked"}),
-	later(schema.Key{Name: "acme.email", Type: schema.String, Short: "Mail address of the ACME account"}),
+	schema.Key{Name: ACMEAgreed, Type: schema.Bool, Default: "false", Short: "Whether the terms of the ACME service are agreed to"},
+	schema.Key{Name: ACMEDirectory, Type: schema.String, Check: isDirectory, Default: "https://acme-v02.api.letsencrypt.org/directory", Short: "Directory URL of the ACME service"},
+	schema.Key{Name: ACMEDomain, Type: schema.String, Check: isDomain, Short: "Domain for which the certificate is asked"},
+	schema.Key{Name: ACMEEmail, Type: schema.String, Check: isMail, Short: "Mail address of the ACME account"},
 	// cluster
 	later(schema.Key{Name: "cluster.healing_threshold", Type: schema.Integer, Default: "0", Short: "Seconds after which an offline member is evacuated; 0 never does"}),
 	later(schema.Key{Name: "cluster.https_address", Type: schema.String, Local: true, Short: "Address for the traffic between members"}),

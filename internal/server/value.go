@@ -2,9 +2,11 @@ package server
 
 import (
 	"fmt"
+	"net/mail"
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"lxd/internal/host/archive"
 )
@@ -14,6 +16,31 @@ func isProxy(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
 		return fmt.Errorf("must be the address of a proxy such as http://proxy.example.org:3128")
+	}
+	return nil
+}
+
+// isDirectory checks the address of an ACME service.
+func isDirectory(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "https" {
+		return fmt.Errorf("must be an address that begins with https://, such as https://acme-v02.api.letsencrypt.org/directory")
+	}
+	return nil
+}
+
+// isDomain checks a name in the DNS that a certificate can be for.
+func isDomain(s string) error {
+	if !hostName.MatchString(s) || len(s) > 253 || !strings.Contains(s, ".") || strings.Trim(s, "0123456789.") == "" {
+		return fmt.Errorf("must be the full name of one host in the DNS, such as lxd.example.org")
+	}
+	return nil
+}
+
+// isMail checks a mail address.
+func isMail(s string) error {
+	if a, err := mail.ParseAddress(s); err != nil || a.Address != s {
+		return fmt.Errorf("must be a mail address such as admin@example.org")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -18,9 +19,9 @@ import (
 type call struct {
 	ts     *testscript.TestScript
 	client *http.Client
-	// stay returns an operation as it is answered; out takes the body.
-	stay bool
-	out  string
+	// stay returns an operation as it is answered; again repeats what does not go as expected; out takes the body.
+	stay, again bool
+	out         string
 	// scheme is that of requests over the network.
 	scheme string
 }
@@ -29,7 +30,7 @@ func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	c := call{ts: ts, client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial(ts)}}}
 	args = c.options(args)
 	if len(args) < 2 {
-		ts.Fatalf("usage: http [-n] [-o FILE] [-plain ADDRESS | -tls ADDRESS [-as DIR] [-via IP]] METHOD PATH [BODY] [HEADER:VALUE …]")
+		ts.Fatalf("usage: http [-n] [-r] [-o FILE] [-plain ADDRESS | -tls ADDRESS [-as DIR] [-named NAME FILE] [-via IP]] METHOD PATH [BODY] [HEADER:VALUE …]")
 	}
 	body := ""
 	if len(args) > 2 {
@@ -38,55 +39,90 @@ func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 			body = ts.ReadFile(name)
 		}
 	}
-	req, err := newRequest(args[0], args[1], body)
-	ts.Check(err)
-	for _, h := range args[min(3, len(args)):] {
-		k, v, _ := strings.Cut(h, ":")
-		req.Header.Set(k, strings.TrimSpace(v))
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		req, err := newRequest(args[0], args[1], body)
+		ts.Check(err)
+		for _, h := range args[min(3, len(args)):] {
+			k, v, _ := strings.Cut(h, ":")
+			req.Header.Set(k, strings.TrimSpace(v))
+		}
+		status, answer, err := c.send(req)
+		failed := status >= http.StatusBadRequest || strings.Contains(answer, `"type":"error"`)
+		if c.again && (err != nil || failed != neg) && time.Now().Before(deadline) {
+			continue
+		}
+		ts.Check(err)
+		fmt.Fprintf(ts.Stdout(), "%d\n%s\n", status, answer)
+		if failed != neg {
+			ts.Fatalf("status %d: %s", status, answer)
+		}
+		return
 	}
-	status, answer, err := c.send(req)
-	ts.Check(err)
-	fmt.Fprintf(ts.Stdout(), "%d\n%s\n", status, answer)
-	failed := status >= http.StatusBadRequest || strings.Contains(answer, `"type":"error"`)
-	if failed != neg {
-		ts.Fatalf("status %d: %s", status, answer)
-	}
+}
+
+// over is how a request travels when not over the socket.
+type over struct {
+	scheme, address, as, via string
+	// name is whom the server must be according to the authority in the file ca.
+	name, ca string
 }
 
 // options reads the options of the command, and returns what follows them.
 func (c *call) options(args []string) []string {
-	address, as, via, scheme := "", "", "", ""
+	var o over
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
-		if args[0] == "-n" {
-			c.stay, args = true, args[1:]
+		if args[0] == "-n" || args[0] == "-r" {
+			c.stay, c.again, args = c.stay || args[0] == "-n", c.again || args[0] == "-r", args[1:]
 			continue
 		}
-		if len(args) < 2 {
+		if len(args) < 3 {
 			c.ts.Fatalf("option %s needs a value", args[0])
 		}
 		switch args[0] {
 		case "-o":
 			c.out = args[1]
 		case "-tls":
-			address, scheme = args[1], "https"
+			o.scheme, o.address = "https", args[1]
 		case "-plain":
-			address, scheme = args[1], "http"
+			o.scheme, o.address = "http", args[1]
 		case "-as":
-			as = args[1]
+			o.as = args[1]
+		case "-named":
+			o.name, o.ca, args = args[1], args[2], args[1:]
 		case "-via":
-			via = args[1]
+			o.via = args[1]
 		default:
 			c.ts.Fatalf("unknown option %s", args[0])
 		}
 		args = args[2:]
 	}
-	if scheme != "" {
-		c.client, c.scheme = tlsClient(c.ts, address, as), scheme
-	}
-	if via != "" {
-		announce(c.client, via)
-	}
+	c.travel(o)
 	return args
+}
+
+func (c *call) travel(o over) {
+	if o.scheme != "" {
+		c.client, c.scheme = tlsClient(c.ts, o.address, o.as), o.scheme
+	}
+	if o.name != "" {
+		c.verify(o.name, o.ca)
+	}
+	if o.via != "" {
+		announce(c.client, o.via)
+	}
+}
+
+// verify has the client look at the server's certificate.
+func (c *call) verify(name, caFile string) {
+	t, ok := c.client.Transport.(*http.Transport)
+	if !ok || t.TLSClientConfig == nil {
+		c.ts.Fatalf("-named is for requests with -tls")
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(c.ts.ReadFile(caFile))) {
+		c.ts.Fatalf("%s is no certificate", caFile)
+	}
+	t.TLSClientConfig.InsecureSkipVerify, t.TLSClientConfig.ServerName, t.TLSClientConfig.RootCAs = false, name, roots
 }
 
 // announce makes the client speak for another one, as proxies do.

@@ -16,11 +16,13 @@ import (
 //
 // Besides testscript's own, the scripts have these commands:
 //
-//	http [-n] [-o FILE] [-tls ADDRESS [-as DIR]] METHOD PATH [BODY] [HEADER:VALUE …]
+//	http [-n] [-r] [-o FILE] [-tls ADDRESS [-as DIR] [-named NAME FILE]] METHOD PATH [BODY] [HEADER:VALUE …]
 //	                          sends a request to the daemon's socket; standard output is the status, headers of interest and
 //	                          the body. BODY may be @FILE. "! http" expects a failure. An operation is waited for, unless -n.
+//	                          -r repeats it for up to 10 s until it goes as expected.
 //	                          -o writes the body to a file instead. -tls sends it over the network to ADDRESS, with the
-//	                          certificate client.crt in DIR or with none.
+//	                          certificate client.crt in DIR or with none. -named asks for a server of that name, whose certificate
+//	                          must be vouched for by the authority in FILE.
 //	net COMMAND …             runs a program as exec does, where the daemon's network is.
 //	port VARIABLE             finds a port that is free there.
 //	json PATH [WANT]          looks into the JSON that the last command printed. Names and numbers in PATH are separated by
@@ -45,6 +47,9 @@ import (
 //	authority NAME ca FILE    keeps the certificate of a certificate authority, which is made when it is first named. Likewise
 //	                          "revoked FILE" keeps its signed list of revoked certificates, "revoke CERTIFICATE" puts one on that
 //	                          list, and "sign CERTIFICATE KEY [LIFE]" makes a certificate for a client or a server on 127.0.0.1.
+//	acme VARIABLE ADDRESS FILE
+//	                          starts an ACME service for which every domain is at ADDRESS, where a proxy leads to the daemon; keeps the
+//	                          address of its directory, and the certificate of the authority in FILE.
 //	retry COMMAND …           repeats a command until it succeeds, 10 s at most.
 func Params(kind, dir string, start func(env *testscript.Env) error) testscript.Params {
 	return testscript.Params{
@@ -62,7 +67,7 @@ func Params(kind, dir string, start func(env *testscript.Env) error) testscript.
 		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"restart": restart, "authority": signing, "net": runIn, "port": port, "loki": lokiServer, "syslog": logTo, "tree": streamsTree, "mirror": mirror,
+			"restart": restart, "acme": acmeAuthority, "authority": signing, "net": runIn, "port": port, "loki": lokiServer, "syslog": logTo, "tree": streamsTree, "mirror": mirror,
 			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "say": say, "heard": heard,
 		},
 	}

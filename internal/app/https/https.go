@@ -45,6 +45,8 @@ type Server struct {
 	retry   time.Duration
 	port    int
 	policy  atomic.Pointer[Policy]
+	// byName finds the certificate for a name that a client asks for, and may find none.
+	byName atomic.Pointer[func(name string) *tls.Certificate]
 
 	mu      sync.Mutex
 	address string
@@ -68,6 +70,7 @@ func New(handler http.Handler, c Certificate, port int) *Server {
 		// Whether a certificate is trusted is decided for each request, so that one without any gets an answer too.
 		ClientAuth: tls.RequestClientCert,
 	}}
+	s.config.GetCertificate = s.certificate
 	s.handler = s.sharing(handler)
 	s.SetPolicy(Policy{})
 	return s
@@ -78,6 +81,16 @@ func Plain(handler http.Handler, port int) *Server {
 	s := &Server{handler: handler, retry: retryTime, port: port}
 	s.SetPolicy(Policy{})
 	return s
+}
+
+// ShowByName shows clients that ask for a name the certificate that find has for it, if it has one. All others see the server's own.
+func (s *Server) ShowByName(find func(name string) *tls.Certificate) { s.byName.Store(&find) }
+
+func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if find := s.byName.Load(); find != nil {
+		return (*find)(hello.ServerName), nil
+	}
+	return nil, nil //nolint:nilnil // the server's own
 }
 
 // Start serves on address. While that is not possible it tries again in the background: a network may come up after the daemon.
