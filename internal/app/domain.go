@@ -115,7 +115,7 @@ func (a *App) bringUp(ctx context.Context) error {
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }}, {"networks", d.networks.StartAll},
 		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"backups", d.backups.Start}, {"backups of volumes", d.volumeBackups.Start},
 		{"files of images and backups", a.settleDepots}, {"instances", d.instances.Boot},
-		{"image updates", a.tendImages}, {"warnings", a.tendWarnings},
+		{"image updates", a.tendImages}, {"warnings", a.tendWarnings}, {"identities", a.tendIdentities},
 	} {
 		if err := step.fn(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"lxd/internal/auth"
 	"lxd/internal/identity"
+	"lxd/internal/op"
 	"lxd/internal/server"
 	"lxd/internal/trust"
 )
@@ -23,6 +26,26 @@ func (a *App) tokenExpiry(ctx context.Context) (string, error) {
 // trusted as such. What the authority vouches for comes after all certificates that the server knows: those have the rights given to them.
 func (a *App) methods() []identity.Method {
 	return []identity.Method{a.domain.identities.TLS, a.domain.trust.Vouched}
+}
+
+// named is the address of what a path may name in several ways.
+func (a *App) named(ctx context.Context, o auth.Object) string {
+	if o.Entity == "identity" {
+		return a.domain.identities.Named(ctx, o)
+	}
+	return a.domain.images.Named(ctx, o)
+}
+
+// tendIdentities removes identities whose tokens have expired, for as long as the daemon runs.
+func (a *App) tendIdentities(ctx context.Context) error {
+	done, ctx := make(chan struct{}), context.WithoutCancel(ctx)
+	a.onClose("identities", func(context.Context) error { close(done); return nil })
+	go op.EachMinute(done, func(minute time.Time) {
+		if err := a.domain.identities.Prune(ctx, minute); err != nil {
+			slog.Error("Identities whose tokens have expired could not be removed", "err", err)
+		}
+	})
+	return nil
 }
 
 // chain asks first, and those after it as long as nobody knows who calls.

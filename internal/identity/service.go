@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"crypto/x509"
+	"net/url"
 	"reflect"
 	"strings"
 
@@ -168,4 +169,20 @@ func (s *Service) Delete(ctx context.Context, method, id string) error {
 		tx.Announce(r.change(api.LifecycleIdentityDeleted))
 		return Collection.Delete(tx, Key(method, id))
 	})
+}
+
+// Named is the address of an identity that an object names by its name or the beginning of its fingerprint; others keep theirs.
+func (s *Service) Named(ctx context.Context, o auth.Object) string {
+	words := strings.Split(strings.TrimPrefix(o.URL, "/1.0/auth/identities/"), "/")
+	if len(words) != 2 {
+		return o.URL
+	}
+	name, err := url.PathUnescape(words[1])
+	if err != nil {
+		return o.URL
+	}
+	if r, err := s.Find(ctx, words[0], name); err == nil {
+		return r.URL()
+	}
+	return o.URL
 }
