@@ -60,6 +60,7 @@ func (d *Driver) Keys() *schema.Schema {
 		schema.Key{Name: "ipv4.address", Type: schema.String, Short: "Address"},
 		schema.Key{Name: "ipv4.dhcp.ranges", Type: schema.String, Short: "Addresses to give away"},
 		schema.Key{Name: "ipv4.nat", Type: schema.Bool, Short: "Whether to hide behind the host's address"},
+		schema.Key{Name: "ipv4.routes", Type: schema.Strings, Short: "Subnets that are led here"},
 		schema.Key{Name: "ipv6.address", Type: schema.String, Short: "Address"},
 		schema.Key{Name: "security.acls", Type: schema.Strings, Short: "ACLs"},
 		schema.Key{Name: "security.acls.default.ingress.action", Type: schema.OneOf("allow", "drop", "reject"), Short: "What becomes of the rest"},
