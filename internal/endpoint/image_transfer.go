@@ -181,6 +181,11 @@ func (h images) export(w http.ResponseWriter, c *rest.Call) error {
 			_ = p.Close() // opened for reading: nothing can be lost
 		}
 	}()
+	if c.Method == http.MethodGet {
+		if err := h.svc.Retrieved(c.Context(), c.Project, img.Fingerprint); err != nil {
+			return err
+		}
+	}
 	if len(parts) == 1 {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Content-Disposition", "inline;filename="+parts[0].Filename)

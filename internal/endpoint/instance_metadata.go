@@ -26,7 +26,12 @@ func InstanceMetadata(svc *instance.Service, at rest.Placement) []rest.Route {
 }
 
 func (h instances) metadata(ctx context.Context, c *rest.Call) (api.ImageMetadata, any, error) {
-	return h.loadMetadata(ctx, c)
+	name, err := named(c)
+	if err != nil {
+		return api.ImageMetadata{}, nil, err
+	}
+	m, err := h.svc.RetrieveMetadata(ctx, c.Project, name)
+	return m, m, err
 }
 
 func (h instances) loadMetadata(ctx context.Context, c *rest.Call) (api.ImageMetadata, any, error) {

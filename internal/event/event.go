@@ -47,7 +47,9 @@ type Change struct {
 	// Action is the wire name, such as "instance-created".
 	Action string
 	// Source is the URL of the object, without the project query.
-	Source  string
+	Source string
+	// Global objects belong to the server, so that their URL has no such query even if Project is set.
+	Global  bool
 	Project string
 	Name    string
 	Context map[string]any

@@ -11,7 +11,7 @@ import (
 // API is the event that listeners see of the change, as of at.
 func (c Change) API(at time.Time) (api.Event, error) {
 	source := c.Source
-	if c.Project != "" && c.Project != "default" {
+	if !c.Global && c.Project != "" && c.Project != "default" {
 		source += "?project=" + url.QueryEscape(c.Project)
 	}
 	b, err := json.Marshal(api.EventLifecycle{

@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 	"os"
 
+	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/host/archive"
 	"lxd/internal/store"
@@ -19,6 +20,22 @@ type Part struct {
 	// Filename is what the receiver should call it.
 	Filename string
 	*os.File
+}
+
+// Retrieved announces that somebody got the files of an image.
+func (s *Service) Retrieved(ctx context.Context, proj, prefix string) error {
+	return s.tell(ctx, api.LifecycleImageRetrieved, proj, prefix)
+}
+
+// tell announces what happened to an image that does not change it.
+func (s *Service) tell(ctx context.Context, action, proj, prefix string) error {
+	return s.update(ctx, proj, func(tx store.Tx, owner string) error {
+		r, err := find(tx, owner, prefix)
+		if err == nil {
+			tx.Announce(r.change(action))
+		}
+		return err
+	})
 }
 
 // Export opens the files of an image: one, or two for a split image. The caller closes them.

@@ -38,6 +38,10 @@ func (s *Service) Secret(ctx context.Context, proj, prefix string) (op.Spec, err
 	}
 	// It is good at once: a client may use it before the operation has come as far as to run. One that never runs is told to nobody.
 	x := s.secrets.add(word, r)
+	if err := s.tell(ctx, api.LifecycleImageSecretCreated, proj, r.Fingerprint); err != nil {
+		s.secrets.remove(word)
+		return op.Spec{}, err
+	}
 	return op.Spec{
 		Kind: "image-secret", Class: op.TokenClass, Description: api.OperationImageDownloadToken.String(), Project: proj,
 		Resources: map[string][]string{string(api.EntityTypeImage): {r.URL()}},

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -379,7 +380,7 @@ func (c *creation) dropVolume(ctx context.Context) error {
 func (c *creation) ready(ctx context.Context, t *op.Task) error {
 	err := c.s.d.Store.Update(ctx, func(tx store.Tx) error {
 		e := change(ctx, api.LifecycleInstanceCreated, c.r)
-		e.Context = map[string]any{"type": string(c.r.Type), "storage-pool": c.r.Pool, "location": c.r.Location}
+		e.Context = map[string]any{"type": string(c.r.Type), "storage-pool": c.r.Pool, "location": cmp.Or(c.r.Location, "none")}
 		tx.Announce(e)
 		err := Collection.Modify(tx, c.r.key(), func(r *Record) error {
 			r.Making = false

@@ -147,6 +147,11 @@ func (s *Service) treeOf(v view, mounted storage.Mounted, release func() error) 
 	return t
 }
 
+// Event announces what others did to an instance.
+func (s *Service) Event(ctx context.Context, action, proj, name string) {
+	s.announce(change(ctx, action, Record{Project: proj, Name: name}))
+}
+
 // FileEvent announces what was done to a file.
 func (s *Service) FileEvent(ctx context.Context, action, proj, name, p string) {
 	e := change(ctx, action, Record{Project: proj, Name: name})
@@ -314,6 +319,12 @@ func (s *Service) Metadata(ctx context.Context, proj, name string) (m api.ImageM
 	return m, err
 }
 
+// RetrieveMetadata is Metadata for somebody who asks for it, which is announced.
+func (s *Service) RetrieveMetadata(ctx context.Context, proj, name string) (api.ImageMetadata, error) {
+	m, err := s.Metadata(ctx, proj, name)
+	return m, s.besideEvent(ctx, api.LifecycleInstanceMetadataRetrieved, proj, name, err)
+}
+
 // SetMetadata replaces it.
 func (s *Service) SetMetadata(ctx context.Context, proj, name string, m api.ImageMetadata) error {
 	err := s.beside(ctx, proj, name, func(f template.Folder) error { return f.SetMetadata(m) })
@@ -357,7 +368,7 @@ func (s *Service) besideEvent(ctx context.Context, action, proj, name string, er
 	}
 	e := change(ctx, action, Record{Project: proj, Name: name})
 	e.Source += "/metadata"
-	if action != api.LifecycleInstanceMetadataUpdated {
+	if action != api.LifecycleInstanceMetadataUpdated && action != api.LifecycleInstanceMetadataRetrieved {
 		e.Source += "/templates"
 	}
 	s.announce(e)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -61,7 +62,7 @@ func (s *Service) LogFile(ctx context.Context, proj, name, file string) (*os.Fil
 		return nil, errs.Newf(errs.NotFound, "the instance has no log file %q", file)
 	}
 	if err == nil {
-		s.announce(change(ctx, api.LifecycleInstanceLogRetrieved, v.Record))
+		s.logEvent(ctx, api.LifecycleInstanceLogRetrieved, v.Record, file)
 	}
 	return f, err
 }
@@ -109,8 +110,15 @@ func (s *Service) DeleteLog(ctx context.Context, proj, name, file string) error 
 	if err := root.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	s.announce(change(ctx, api.LifecycleInstanceLogDeleted, v.Record))
+	s.logEvent(ctx, api.LifecycleInstanceLogDeleted, v.Record, file)
 	return nil
+}
+
+// logEvent announces what was done to a log file; listeners know such files below the backups of the instance.
+func (s *Service) logEvent(ctx context.Context, action string, r Record, file string) {
+	e := change(ctx, action, r)
+	e.Source = project.URL("", "instances", r.Name, "backups", path.Base(file))
+	s.announce(e)
 }
 
 // checkLog refuses what is not the name of a log file.

@@ -24,6 +24,8 @@ import (
 type Instances interface {
 	Original(ctx context.Context, project, name string) (instance.Original, error)
 	Receive(ctx context.Context, project string, post api.InstancesPost, a instance.Arrival) (op.Spec, error)
+	// Event announces what was done to an instance.
+	Event(ctx context.Context, action, project, name string)
 }
 
 // Backups is what migrations need of backups.
@@ -68,7 +70,11 @@ func (s *Service) Source(ctx context.Context, proj, name string, post api.Instan
 			}
 		}
 		return t.Step(ctx, "send", func(ctx context.Context) error {
-			return s.send(ctx, l, snapshots, func(w io.Writer) error { return s.backups.Write(ctx, proj, name, wish, w) })
+			err := s.send(ctx, l, snapshots, func(w io.Writer) error { return s.backups.Write(ctx, proj, name, wish, w) })
+			if err == nil {
+				s.instances.Event(ctx, api.LifecycleInstanceMigrated, proj, name)
+			}
+			return err
 		}, nil)
 	}
 	if post.Target != nil {

@@ -79,6 +79,9 @@ func (b *both) Fill(ctx context.Context, _ string, _ storage.Volume, fill func(c
 	return fill(ctx, dir)
 }
 
+// Event tells nobody.
+func (*both) Event(context.Context, string, string, string) {}
+
 // Receive reads all that comes, as far as the fake goes.
 func (b *both) Receive(_ context.Context, _ string, _ api.InstancesPost, a instance.Arrival) (op.Spec, error) {
 	return op.Spec{Kind: a.Kind, Metadata: map[string]any{}, Run: func(ctx context.Context, t *op.Task) error {

@@ -86,7 +86,7 @@ func (o *Operation) Wait(ctx context.Context) error {
 
 // Cancel asks the work to stop and returns at once; the undo steps run before the operation ends. An ended one fails
 // with Invalid.
-func (o *Operation) Cancel(context.Context) error {
+func (o *Operation) Cancel(ctx context.Context) error {
 	o.mu.Lock()
 	if o.status.Final() {
 		defer o.mu.Unlock()
@@ -95,9 +95,26 @@ func (o *Operation) Cancel(context.Context) error {
 	o.status, o.updated = api.StatusCancelling, time.Now()
 	o.mu.Unlock()
 	o.announce()
+	o.announceCancel(CallerOf(ctx))
 	o.cancel(errCancelled)
 	return nil
 }
+
+// announceCancel publishes that somebody cancelled the operation, if anyone listens; that the daemon does when it ends is no news.
+func (o *Operation) announceCancel(by Caller) {
+	p := o.m.o.Publish
+	if w, ok := p.(wanted); p == nil || by == (Caller{}) || ok && !w.Wanted(event.Lifecycle) {
+		return
+	}
+	ev, err := event.Change{Action: api.LifecycleOperationCancelled, Source: o.URL(), Global: true, Project: o.spec.Project, Name: o.id,
+		Requestor: &api.EventLifecycleRequestor{Username: by.Username, Protocol: by.Protocol, Address: by.Address}}.API(time.Now())
+	if err == nil {
+		p.Publish(ev)
+	}
+}
+
+// wanted is a publisher that knows whether anyone listens.
+type wanted interface{ Wanted(typ string) bool }
 
 // errCancelled is the cause that work sees once a client cancelled it.
 var errCancelled = errs.Newf(errs.Canceled, "the operation was cancelled")
@@ -152,7 +169,7 @@ func (o *Operation) announce() {
 	if p == nil {
 		return
 	}
-	if w, ok := p.(interface{ Wanted(typ string) bool }); ok && !w.Wanted(event.Operation) {
+	if w, ok := p.(wanted); ok && !w.Wanted(event.Operation) {
 		return
 	}
 	b, err := json.Marshal(o.API())

@@ -282,5 +282,5 @@ func checkFeatures(tx store.Tx, old Record, cfg map[string]string) error {
 }
 
 func change(action string, r Record) event.Change {
-	return event.Change{Action: action, Source: r.URL(), Project: r.Name, Name: r.Name}
+	return event.Change{Action: action, Source: r.URL(), Global: true, Project: r.Name, Name: r.Name}
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 	"sync"
@@ -15,6 +16,8 @@ type streams struct {
 	mu    sync.Mutex
 	all   map[string][]string
 	conns map[string]*websocket.Conn
+	// wrong is what was wrong with lifecycle events.
+	wrong error
 }
 
 type streamsKey struct{}
@@ -25,10 +28,18 @@ func (s *streams) add(name, message string) {
 	s.all[name] = append(s.all[name], message)
 }
 
-func (s *streams) read(name string) []string {
+func (s *streams) read(name string) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.all[name]
+	return s.all[name], s.wrong
+}
+
+func (s *streams) check(message []byte) {
+	if err := checkLifecycle(message); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.wrong = errors.Join(s.wrong, err)
+	}
 }
 
 // Listening prepares a script for the commands listen, say and heard.
@@ -51,6 +62,7 @@ func listen(ts *testscript.TestScript, neg bool, args []string) {
 			if err != nil {
 				return
 			}
+			s.check(b)
 			s.add(args[0], string(b))
 		}
 	}()
@@ -75,7 +87,9 @@ func heard(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	s := ts.Value(streamsKey{}).(*streams)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		all := strings.Join(s.read(args[0]), "\n")
+		lines, wrong := s.read(args[0])
+		ts.Check(wrong)
+		all := strings.Join(lines, "\n")
 		found := re.MatchString(all)
 		switch {
 		case found && neg:

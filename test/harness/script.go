@@ -32,6 +32,7 @@ import (
 //	listen NAME PATH          opens a websocket at PATH, such as /1.0/events?type=lifecycle.
 //	say NAME TEXT             sends a line to it.
 //	heard NAME REGEXP         waits until what came through it matches; "! heard" says that none of those read so far does.
+//	                          Lifecycle events have to be of the published form.
 //	loki VARIABLE NAME [USER:PASSWORD]
 //	                          starts a stand-in for a Loki server where the daemon's network is, and keeps its address. What is sent
 //	                          to it is heard as the stream NAME: {LABEL="VALUE",…} LINE; what breaks the protocol as "broken: …".
