@@ -22,11 +22,8 @@ func acmeAuthority(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: acme VARIABLE ADDRESS FILE")
 	}
 	netns, daemon := ts.Getenv("NETNS"), args[1]
-	var l net.Listener
-	ts.Check(within(netns, func() (err error) {
-		l, err = net.Listen("tcp", "127.0.0.1:0")
-		return err
-	}))
+	l, err := ListenIn(netns, "127.0.0.1:0")
+	ts.Check(err)
 	trusted, err := theAuthority()
 	ts.Check(err)
 	cert, err := trusted.leaf("ACME service", time.Hour)

@@ -166,3 +166,12 @@ func (a *authority) writeLeaf(name, certFile, keyFile string, valid time.Duratio
 	}
 	return os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o644)
 }
+
+// WriteLeaf keeps the certificate and key of a server on the loopback address that the programs of a test trust.
+func WriteLeaf(certFile, keyFile string) error {
+	a, err := theAuthority()
+	if err != nil {
+		return err
+	}
+	return a.writeLeaf("server of tests", certFile, keyFile, 24*time.Hour)
+}

@@ -27,6 +27,15 @@ func DialIn(name string) func(ctx context.Context, network, address string) (net
 	}
 }
 
+// ListenIn opens a TCP address in the network namespace of that name.
+func ListenIn(name, address string) (l net.Listener, err error) {
+	err = within(name, func() error {
+		l, err = net.Listen("tcp", address)
+		return err
+	})
+	return l, err
+}
+
 // within calls fn with the thread in a network namespace. A thread that cannot be brought back ends with its goroutine.
 func within(name string, fn func() error) error {
 	if name == "" {

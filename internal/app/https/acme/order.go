@@ -107,7 +107,7 @@ func finalize(ctx context.Context, client *acme.Client, order *acme.Order, set S
 	if err != nil {
 		return nil, err
 	}
-	chain, _, err := client.CreateOrderCert(ctx, order.FinalizeURL, csr, true)
+	chain, _, err := client.CreateCertFromOrder(ctx, order, csr, true)
 	if err != nil {
 		return nil, err
 	}

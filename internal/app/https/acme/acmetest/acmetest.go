@@ -341,10 +341,10 @@ func (a *Authority) finalize(w http.ResponseWriter, m *message, id string, o *or
 		refuse(w, http.StatusInternalServerError, "serverInternal", err.Error())
 		return
 	}
-	o.status = "valid"
+	o.status = "processing" // as real ones, which say so without telling the address again
 	o.chain = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made})
-	w.Header().Set("Location", a.base+"/order/"+id)
 	reply(w, http.StatusOK, a.order(id, o))
+	o.status = "valid"
 }
 
 func reply(w http.ResponseWriter, status int, body any) {
