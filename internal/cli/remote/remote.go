@@ -285,7 +285,8 @@ func (j *join) meet(cfg *conf.Config, addresses []string) error {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", at, err))
 			continue
 		}
-		if !vouched || j.fingerprint != "" && !j.authority {
+		// A token names the server's own certificate; one that a name is vouched for by is another, and comes and goes.
+		if !vouched || j.token == j.typed && !j.authority {
 			if err := j.confirm(pin.Fingerprint(c)); err != nil {
 				return err
 			}
