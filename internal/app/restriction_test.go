@@ -18,14 +18,20 @@ import (
 )
 
 // daemon is a whole one on fakes.
-type daemon struct{ client *http.Client }
+type daemon struct {
+	client *http.Client
+	// handler is the API, for callers of all sorts.
+	handler http.Handler
+}
 
 func startDaemon(t *testing.T) *daemon {
 	t.Helper()
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "s")
+	d := &daemon{}
 	a, err := app.Open(t.Context(), app.Options{Dir: filepath.Join(dir, "lxd"), Socket: socket, Backends: fakes,
-		Store: func(_ string, o store.Options) (store.Store, error) { return store.NewMem(o), nil }})
+		Around: func(h http.Handler) http.Handler { d.handler = h; return h },
+		Store:  func(_ string, o store.Options) (store.Store, error) { return store.NewMem(o), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +41,10 @@ func startDaemon(t *testing.T) *daemon {
 			t.Error(err)
 		}
 	})
-	return &daemon{&http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	d.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}}
+	}}}
+	return d
 }
 
 // ask sends a request and returns why it, or the work that it began, failed; "" if it did not.
