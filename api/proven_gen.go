@@ -227,6 +227,7 @@ var proven = [...]string{
 	"storage_and_profile_operations",
 	"instance_force_delete",
 	"operation_metadata_entity_url",
+	"auth_bearer",
 	"instances_state_selective_recursion",
 	"project_delete_operation",
 }

@@ -177,7 +177,7 @@ func (a *App) serve(context.Context) error {
 		return err
 	}
 	a.rest = &rest.Server{Ops: a.ops, Limit: &a.limit, Project: a.domain.projects.Check, Auth: chain(a.domain.trust.Identify, a.methods()...),
-		Owner: a.domain.projects.OwnerOf, Named: a.named}
+		Owner: a.domain.projects.OwnerOf, Named: a.named, Invite: a.domain.issuer.Announce}
 	handler := a.rest.Handler(a.routes(a.facts())...)
 	if a.o.Around != nil {
 		handler = a.o.Around(handler)

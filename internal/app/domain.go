@@ -15,6 +15,8 @@ import (
 	"lxd/internal/host/idmap"
 	"lxd/internal/host/module"
 	"lxd/internal/identity"
+	"lxd/internal/identity/bearer"
+	"lxd/internal/identity/oidc"
 	"lxd/internal/image"
 	"lxd/internal/instance"
 	"lxd/internal/machine"
@@ -38,6 +40,8 @@ type domain struct {
 	warnings      *warning.Service
 	trust         *trust.Service
 	identities    *identity.Service
+	bearers       *bearer.Service
+	issuer        *oidc.Service
 	projects      *project.Service
 	profiles      *profile.Service
 	networks      *network.Service
@@ -65,6 +69,8 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.profiles = profile.New(profile.Deps{Store: a.store})
 	d.trust = a.openTrust()
 	d.identities = a.openIdentities(d.trust)
+	d.bearers = a.openBearers(d)
+	d.issuer = a.openIssuer(d)
 	d.projects = project.New(project.Deps{Store: a.store, Profiles: followers{d.profiles, d.trust}})
 	d.server = &server.Service{Store: a.store, Project: d.projects.Check}
 	d.networks = network.New(network.Deps{Store: a.store, Drivers: d.backends.Networks, Dir: a.dir.join("networks"), Warnings: d.warnings, Hook: a.hook})
@@ -74,7 +80,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 		Location: standalone, Unpack: d.images.Unpack, Kept: d.images.Kept})
 	d.images.Use(d.pools)
 	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
-	a.guests = devlxd.New(devlxd.Deps{Images: d.images, Drivers: d.pools.Supported()})
+	a.guests = devlxd.New(devlxd.Deps{Images: d.images, Bearers: d.bearers, Drivers: d.pools.Supported()})
 	a.onClose("sockets of instances", a.guests.Shutdown)
 	a.openVolumes(ctx, d)
 	a.openBackups(ctx, d)
@@ -115,7 +121,7 @@ func (a *App) bringUp(ctx context.Context) error {
 		{"images", func(context.Context) error { return d.images.Start(a.ops) }}, {"networks", d.networks.StartAll},
 		{"operations", a.recoverOps}, {"custom volumes", d.volumes.Start}, {"backups", d.backups.Start}, {"backups of volumes", d.volumeBackups.Start},
 		{"files of images and backups", a.settleDepots}, {"instances", d.instances.Boot},
-		{"image updates", a.tendImages}, {"warnings", a.tendWarnings}, {"identities", a.tendIdentities},
+		{"image updates", a.tendImages}, {"warnings", a.tendWarnings}, {"identities", a.tendIdentities}, {"sessions", a.tendSessions},
 	} {
 		if err := step.fn(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

@@ -4,17 +4,45 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"sync"
 	"time"
 
 	"lxd/internal/auth"
 	"lxd/internal/identity"
 	"lxd/internal/op"
+	"lxd/internal/identity/bearer"
+	"lxd/internal/identity/oidc"
 	"lxd/internal/server"
 	"lxd/internal/trust"
 )
 
 func (a *App) openIdentities(t *trust.Service) *identity.Service {
-	return identity.New(identity.Deps{Store: a.store, Trust: t, Fingerprint: a.identity.Fingerprint, Addresses: a.addresses, Expiry: a.tokenExpiry})
+	return identity.New(identity.Deps{Store: a.store, Trust: t, Fingerprint: a.identity.Fingerprint, Addresses: a.addresses, Expiry: a.tokenExpiry, Gone: oidc.Gone})
+}
+
+func (a *App) openBearers(d *domain) *bearer.Service {
+	return bearer.New(bearer.Deps{Identities: d.identities, Limit: &a.limit, Fingerprint: a.identity.Fingerprint,
+		Server: func(ctx context.Context) (string, error) { return d.server.Get(ctx, server.UUID) }})
+}
+
+func (a *App) openIssuer(d *domain) *oidc.Service {
+	get := func(ctx context.Context, key string) (string, error) { return d.server.Get(ctx, key) }
+	through := proxies(get)
+	transport := &http.Transport{Proxy: func(r *http.Request) (*url.URL, error) { return through(r.URL) }, TLSHandshakeTimeout: 5 * time.Second,
+		IdleConnTimeout: time.Minute, MaxIdleConns: 4, MaxConnsPerHost: 16, ForceAttemptHTTP2: true}
+	a.onClose("connections to the issuer", func(context.Context) error { transport.CloseIdleConnections(); return nil })
+	return oidc.New(oidc.Deps{Store: a.store, Identities: d.identities, Limit: &a.limit, Transport: transport,
+		Config: func(ctx context.Context) (map[string]string, error) { return d.server.Config(ctx) }})
+}
+
+// tendSessions removes sessions that are over, until the daemon ends.
+func (a *App) tendSessions(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wait sync.WaitGroup
+	wait.Go(func() { a.domain.issuer.Tend(ctx) })
+	a.onClose("sessions", func(context.Context) error { cancel(); wait.Wait(); return nil })
+	return nil
 }
 
 // tokenExpiry is how long tokens are valid by which clients get in.
@@ -25,7 +53,7 @@ func (a *App) tokenExpiry(ctx context.Context) (string, error) {
 // methods are the ways of proving who calls, in the order in which they are asked, besides the socket and the certificates that are
 // trusted as such. What the authority vouches for comes after all certificates that the server knows: those have the rights given to them.
 func (a *App) methods() []identity.Method {
-	return []identity.Method{a.domain.identities.TLS, a.domain.trust.Vouched}
+	return []identity.Method{a.domain.identities.TLS, a.domain.trust.Vouched, a.domain.bearers.Identify, a.domain.issuer.Identify}
 }
 
 // named is the address of what a path may name in several ways.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"os"
 	"strconv"
 
 	"lxd/api"
@@ -36,6 +37,7 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.warnings), a.metrics(), endpoint.Certificates(d.trust),
 		access.Identities(d.identities, d.trust), access.Groups(d.identities), access.ProviderGroups(d.identities), access.Permissions(d.identities),
 		challenge.Routes(func(token string) (string, error) { return a.acme.Challenge(token) }),
+		access.Tokens(d.identities, d.bearers), access.Sessions(d.issuer), access.Browser(d.issuer, d.bearers, os.Getenv("LXD_UI")),
 		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), networking.Networks(d.networks),
 		networking.Forwards(d.networks), networking.ACLs(d.acls), networking.Allocations(d.networks), networking.Absent(d.networks),
 		endpoint.StoragePools(d.pools), endpoint.StorageVolumes(d.pools, d.volumes, endpoint.ImportVolume(d.volumeBackups, a.rest), nil),

@@ -55,6 +55,8 @@ type Identity struct {
 	FineGrained bool
 	// Rights decide for those who are not Admin; nil allows nothing.
 	Rights Rights
+	// Session tells that a browser sent the request, which shows its cookie whoever had it send the request.
+	Session bool
 	// Meter lets a caller who is a stranger otherwise see metrics; nil is for all others.
 	Meter *Meter
 }

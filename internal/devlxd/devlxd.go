@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"lxd/api"
+	"lxd/internal/auth"
 	"lxd/internal/image"
 	"lxd/internal/instance"
 )
@@ -34,6 +35,11 @@ type Instances interface {
 type Images interface {
 	Get(ctx context.Context, project, prefix string) (api.Image, any, error)
 	Export(ctx context.Context, project, prefix string) ([]image.Part, error)
+}
+
+// Bearers is what is needed of identities that show tokens.
+type Bearers interface {
+	Guest(ctx context.Context, token, address string) (auth.Identity, error)
 }
 
 // Bounds of what guests may use up.
@@ -53,6 +59,8 @@ type Deps struct {
 	// Instances may be given later, by Use.
 	Instances Instances
 	Images    Images
+	// Bearers knows the tokens that guests show; nil knows none.
+	Bearers Bearers
 	// Drivers lists the storage drivers that the server has.
 	Drivers []api.ServerStorageDriverInfo
 	// Verify finds out who has connected; nil asks the kernel.

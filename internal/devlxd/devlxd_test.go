@@ -18,8 +18,10 @@ import (
 	"github.com/gorilla/websocket"
 
 	"lxd/api"
+	"lxd/internal/auth"
 	"lxd/internal/devlxd"
 	"lxd/internal/errs"
+	"lxd/internal/identity/bearer"
 	"lxd/internal/image"
 	"lxd/internal/instance"
 )
@@ -95,7 +97,7 @@ func newWorld(t *testing.T) *world {
 	if err := os.WriteFile(w.file, []byte("the image"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.svc = devlxd.New(devlxd.Deps{Images: w, Drivers: []api.ServerStorageDriverInfo{{Name: "dir"}}})
+	w.svc = devlxd.New(devlxd.Deps{Images: w, Bearers: bearers{}, Drivers: []api.ServerStorageDriverInfo{{Name: "dir"}}})
 	w.svc.Use(w)
 	// a path longer than those of sockets may be
 	parent := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
@@ -376,5 +378,50 @@ func TestPace(t *testing.T) {
 	}
 	if took := time.Since(begun); took < 400*time.Millisecond {
 		t.Errorf("300 requests took %v", took)
+	}
+}
+
+// bearers know one token.
+type bearers struct{}
+
+func (bearers) Guest(_ context.Context, token, address string) (auth.Identity, error) {
+	if token != "good" || address != "instance default/c1" {
+		return auth.Identity{}, bearer.ErrInvalid
+	}
+	return auth.Identity{Kind: auth.Bearer, Name: "me"}, nil
+}
+
+func TestTokens(t *testing.T) {
+	w := newWorld(t)
+	w.set(func(g *instance.Guest) { g.Config["security.devlxd.management.volumes"] = "true" })
+	for _, c := range []struct {
+		header, path string
+		code         int
+		want         string
+	}{
+		{"Bearer good", "/1.0", 200, `"auth":"trusted"`},
+		{"Bearer good", "/1.0", 200, `"environment":{"server_clustered":false}`},
+		{"bearer good", "/1.0", 200, `"auth":"trusted"`},
+		{"", "/1.0", 200, `"auth":"untrusted"`},
+		{"Basic good", "/1.0", 200, `"auth":"untrusted"`},
+		{"Bearer bad", "/1.0", 401, "not valid"},
+		{"Bearer bad", "/1.0/config", 401, "not valid"},
+		{"", "/1.0/storage-pools/p/volumes", 403, "DevLXD token bearer"},
+		{"Bearer good", "/1.0/storage-pools/p/volumes", 501, "yet"},
+	} {
+		r, err := http.NewRequest("GET", "http://lxd"+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", c.header)
+		resp, err := w.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != c.code || !strings.Contains(string(b), c.want) {
+			t.Errorf("%q %s: %d %s %v", c.header, c.path, resp.StatusCode, b, err)
+		}
 	}
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"lxd/api"
+	"lxd/internal/auth"
 	"lxd/internal/devlxd/cloudinit"
 	"lxd/internal/errs"
+	"lxd/internal/identity/bearer"
 	"lxd/internal/instance"
 	"lxd/internal/project"
 	"lxd/internal/rest"
@@ -34,6 +36,8 @@ type call struct {
 	s     *Service
 	guest *guest
 	instance.Guest
+	// who is the identity that the caller shows itself to be by a token; untrusted is none.
+	who auth.Identity
 }
 
 // handler is the whole guest API.
@@ -100,6 +104,9 @@ func (c *call) admit() error {
 	var err error
 	c.guest = conn.guest
 	c.Guest, err = c.s.d.Instances.Guest(c.Context(), c.guest.at.Project, c.guest.at.Name)
+	if token := bearer.TokenOf(c.Request); err == nil && token != "" && c.s.d.Bearers != nil {
+		c.who, err = c.s.d.Bearers.Guest(c.Context(), token, "instance "+c.Project+"/"+c.Name)
+	}
 	return err
 }
 
@@ -134,8 +141,13 @@ func (c *call) server() error {
 	for _, d := range c.s.d.Drivers {
 		drivers = append(drivers, api.DevLXDServerStorageDriverInfo{Name: d.Name, Remote: d.Remote})
 	}
-	return c.json(api.DevLXDGetUntrusted{DevLXDPut: api.DevLXDPut{State: state}, APIVersion: version, InstanceType: string(c.Type),
-		Location: c.Location, Auth: "untrusted", SupportedStorageDrivers: drivers})
+	open := api.DevLXDGetUntrusted{DevLXDPut: api.DevLXDPut{State: state}, APIVersion: version, InstanceType: string(c.Type),
+		Location: c.Location, Auth: "untrusted", SupportedStorageDrivers: drivers}
+	if !c.who.Trusted() {
+		return c.json(open)
+	}
+	open.Auth = "trusted"
+	return c.json(api.DevLXDGet{DevLXDGetUntrusted: open})
 }
 
 func (c *call) setState() error {
@@ -249,5 +261,8 @@ func (c *call) volumes() error {
 }
 
 func (c *call) needsToken() error {
-	return errs.Newf(errs.Forbidden, "this needs a token, and this server gives instances none yet")
+	if !c.who.Trusted() {
+		return errs.Newf(errs.Forbidden, "this needs a token: have one issued for an identity of the type %q", api.IdentityTypeDevLxdTokenBearer)
+	}
+	return errs.Newf(errs.Unsupported, "this server does not let instances manage volumes yet")
 }

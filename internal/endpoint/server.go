@@ -51,6 +51,9 @@ func (h serverRoutes) get(ctx context.Context, c *rest.Call) (any, any, error) {
 		APIExtensions: api.Advertised(), APIStatus: "stable", APIVersion: "1.0", Auth: "untrusted", AuthMethods: []string{"tls", "bearer"},
 		ClientCertificate: c.TLS != nil && len(c.TLS.PeerCertificates) > 0, Config: map[string]any{},
 	}
+	if config[server.OIDCIssuer] != nil && config[server.OIDCClientID] != nil {
+		open.AuthMethods = append(open.AuthMethods, "oidc")
+	}
 	if open.APIExtensions == nil {
 		open.APIExtensions = []string{}
 	}
@@ -72,11 +75,7 @@ func (h serverRoutes) get(ctx context.Context, c *rest.Call) (any, any, error) {
 
 func (h serverRoutes) config(ctx context.Context) (map[string]any, error) {
 	config, err := h.svc.Config(ctx)
-	all := make(map[string]any, len(config))
-	for k, v := range config {
-		all[k] = v
-	}
-	return all, err
+	return server.Shown(config), err
 }
 
 func (h serverRoutes) load(ctx context.Context, _ *rest.Call) (api.ServerPut, any, error) {

@@ -36,6 +36,8 @@ type Deps struct {
 	Expiry func(ctx context.Context) (string, error)
 	// Addresses lists where the server can be reached; none means that it cannot.
 	Addresses func() []string
+	// Gone is told within the transaction that an identity is removed; nil is no one.
+	Gone func(tx store.Tx, rec Record) error
 }
 
 // Service is the use cases of identities and groups.
@@ -126,6 +128,17 @@ func (s *Service) Put(ctx context.Context, rec Record) error {
 	})
 }
 
+// Change changes an identity that is there; it keeps its method and identifier. change may run twice.
+func (s *Service) Change(ctx context.Context, method, id string, change func(*Record)) error {
+	return s.d.Store.Update(ctx, func(tx store.Tx) error {
+		return Collection.Modify(tx, Key(method, id), func(r *Record) error {
+			change(r)
+			tx.Announce(r.change(api.LifecycleIdentityUpdated))
+			return r.check()
+		})
+	})
+}
+
 // Create adds an identity; one of the same name or identifier is a Conflict.
 func (s *Service) Create(ctx context.Context, rec Record) error {
 	rec.Groups = sorted(rec.Groups)
@@ -165,6 +178,11 @@ func (s *Service) Delete(ctx context.Context, method, id string) error {
 		r, err := Collection.Get(tx, Key(method, id))
 		if err != nil {
 			return err
+		}
+		if s.d.Gone != nil {
+			if err := s.d.Gone(tx, r); err != nil {
+				return err
+			}
 		}
 		tx.Announce(r.change(api.LifecycleIdentityDeleted))
 		return Collection.Delete(tx, Key(method, id))

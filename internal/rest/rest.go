@@ -50,7 +50,7 @@ type Route struct {
 	In, Out reflect.Type
 	Doc     Doc
 
-	strict, global, nullEmpty bool
+	strict, global, nullEmpty, linked bool
 	// otherwise is asked when the rights on the object do not suffice.
 	otherwise func(ctx context.Context, c *Call) bool
 	// shows is the entity that answers are, if they can tell what the caller may do with it.
@@ -72,6 +72,9 @@ func (r Route) Global() Route { r.global = true; return r }
 
 // Or lets those in, too, of whom may says so: for objects that other rights can decide about.
 func (r Route) Or(may func(ctx context.Context, c *Call) bool) Route { r.otherwise = may; return r }
+
+// Linked tells that browsers may open a route from pages of other sites, by a link or because they are sent on.
+func (r Route) Linked() Route { r.linked = true; return r }
 
 // NullEmpty makes a list without items null.
 func (r Route) NullEmpty() Route { r.nullEmpty = true; return r }

@@ -40,6 +40,8 @@ type Server struct {
 	Ops *op.Manager
 	// Auth tells who calls; nil takes auth.Identify.
 	Auth func(*http.Request) (auth.Identity, error)
+	// Invite writes into the header of an answer how a caller that proved nothing can prove itself; nil says nothing.
+	Invite func(ctx context.Context, h http.Header)
 	// Project fails with NotFound if there is no such project; nil lets every name pass.
 	Project func(ctx context.Context, name string) error
 	// Owner names the project that owns what a project sees of a type of entity, or of what an entitlement lets one create there, such
@@ -150,11 +152,15 @@ func (s *Server) dispatch(t *tree, w http.ResponseWriter, r *http.Request) error
 
 // enter checks the caller and serves the call here or elsewhere.
 func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) error {
-	if err := errors.Join(fromBrowser(r), bodyType(r, route), s.awake(r)); err != nil {
+	if err := errors.Join(fromBrowser(r, route), bodyType(r, route, auth.Identity{}), s.awake(r)); err != nil {
 		return err
 	}
 	id, err := s.identify(r)
 	if err != nil {
+		s.invite(w, r, StatusOf(err))
+		return err
+	}
+	if err := errors.Join(inSession(r, id), bodyType(r, route, id)); err != nil {
 		return err
 	}
 	r = r.WithContext(op.WithCaller(r.Context(), op.Caller{Username: id.Name, Protocol: string(id.Kind), Address: id.Address, Restricted: !id.Admin}))
@@ -164,6 +170,9 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) err
 	}
 	c.limit = s.Limit
 	if err := s.admit(c); err != nil {
+		if !id.Trusted() {
+			s.invite(w, r, StatusOf(err))
+		}
 		return err
 	}
 	if member, err := s.place(c); err != nil {
@@ -173,6 +182,13 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) err
 		return nil
 	}
 	return route.serve(s, w, c)
+}
+
+// invite tells a caller that is turned away how it could prove itself.
+func (s *Server) invite(w http.ResponseWriter, r *http.Request, status int) {
+	if s.Invite != nil && (status == http.StatusForbidden || status == http.StatusUnauthorized) {
+		s.Invite(r.Context(), w.Header())
+	}
 }
 
 func (s *Server) identify(r *http.Request) (auth.Identity, error) {

@@ -44,6 +44,18 @@ const (
 	LokiTypes     = "loki.types"
 	// TokenExpiry is how long a token for adding a client is valid.
 	TokenExpiry = "core.remote_token_expiry"
+	// AuthSecretExpiry is how long a secret that the server signs sessions with is used.
+	AuthSecretExpiry = "core.auth_secret_expiry"
+	// OIDCIssuer and the others say which tokens of an OpenID Connect issuer are accepted.
+	OIDCIssuer        = "oidc.issuer"
+	OIDCClientID      = "oidc.client.id"
+	OIDCClientSecret  = "oidc.client.secret"
+	OIDCAudience      = "oidc.audience"
+	OIDCGroupsClaim   = "oidc.groups.claim"
+	OIDCScopes        = "oidc.scopes"
+	OIDCSessionExpiry = "oidc.session.expiry"
+	// UUID is the identity of this server.
+	UUID = uuidKey
 )
 
 // later marks a key whose feature does not exist yet.
@@ -70,7 +82,7 @@ var keys = schema.New("server",
 	later(schema.Key{Name: "cluster.max_voters", Type: schema.Integer, Default: "3", Short: "How many members vote; an odd number from 3"}),
 	later(schema.Key{Name: "cluster.offline_threshold", Type: schema.Integer, Default: "20", Short: "Seconds without a sign of life after which a member counts as offline"}),
 	// core
-	later(schema.Key{Name: "core.auth_secret_expiry", Type: schema.String, Default: "1m", Short: "How long a secret for authentication is used before it is replaced"}),
+	schema.Key{Name: AuthSecretExpiry, Type: schema.Expiry, Check: isSpan, Default: "1m", Short: "How long a secret for authentication is used before it is replaced"},
 	later(schema.Key{Name: "core.bgp_address", Type: schema.String, Local: true, Short: "Address of the BGP server"}),
 	later(schema.Key{Name: "core.bgp_asn", Type: schema.String, Default: "0", Short: "Autonomous system number of the BGP server"}),
 	later(schema.Key{Name: "core.bgp_routerid", Type: schema.String, Local: true, Short: "Router identifier of the BGP server"}),
@@ -126,12 +138,12 @@ var keys = schema.New("server",
 	later(schema.Key{Name: "user.instances.placement.scriptlet", Type: schema.Blob, Short: "Program in Starlark that chooses the member of a new instance"}),
 	schema.Key{Name: "volatile.uuid", Type: schema.String, Volatile: true, Short: "Identity of this server, made at its first start"},
 	// oidc
-	later(schema.Key{Name: "oidc.audience", Type: schema.String, Short: "Audience that tokens must name"}),
-	later(schema.Key{Name: "oidc.client.id", Type: schema.String, Short: "Client identifier at the OpenID Connect issuer"}),
-	later(schema.Key{Name: "oidc.client.secret", Type: schema.String, Secret: true, Short: "Client secret at the OpenID Connect issuer"}),
-	later(schema.Key{Name: "oidc.groups.claim", Type: schema.String, Short: "Claim of the token that names the groups"}),
-	later(schema.Key{Name: "oidc.issuer", Type: schema.String, Short: "URL of the OpenID Connect issuer"}),
-	later(schema.Key{Name: "oidc.scopes", Type: schema.String, Default: "openid email offline_access profile", Short: "Scopes that are asked of the issuer"}),
-	later(schema.Key{Name: "oidc.session.expiry", Type: schema.String, Default: "1w", Short: "How long a session lasts"}),
+	schema.Key{Name: OIDCAudience, Type: schema.String, Check: schema.OneLine, Short: "Audience that tokens must name"},
+	schema.Key{Name: OIDCClientID, Type: schema.String, Check: schema.OneLine, Short: "Client identifier at the OpenID Connect issuer"},
+	schema.Key{Name: OIDCClientSecret, Type: schema.String, Secret: true, Short: "Client secret at the OpenID Connect issuer"},
+	schema.Key{Name: OIDCGroupsClaim, Type: schema.String, Check: schema.OneLine, Short: "Claim of the token that names the groups"},
+	schema.Key{Name: OIDCIssuer, Type: schema.String, Check: isIssuer, Short: "URL of the OpenID Connect issuer"},
+	schema.Key{Name: OIDCScopes, Type: schema.String, Check: areScopes, Default: "openid email offline_access profile", Short: "Scopes that are asked of the issuer"},
+	schema.Key{Name: OIDCSessionExpiry, Type: schema.Expiry, Check: isSpan, Default: "1w", Short: "How long a session lasts"},
 	schema.Key{Name: "user.*", Type: schema.Blob, Short: "Free for the user"},
 )

@@ -93,13 +93,13 @@ func (s *Service) Get(ctx context.Context, key string) (string, error) {
 
 // Replace makes config the whole configuration, and acts on it. Every bad key is found before anything changes.
 func (s *Service) Replace(ctx context.Context, config map[string]any) (err error) {
-	next, err := s.check(ctx, config)
-	if err != nil {
-		return err
-	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	old, err := s.Config(ctx)
+	if err != nil {
+		return err
+	}
+	next, err := s.check(ctx, unhidden(config, old))
 	if err != nil {
 		return err
 	}
@@ -248,6 +248,29 @@ func (s *Service) checkOne(ctx context.Context, name string, value any) (v, why 
 		return "", err.Error()
 	}
 	return v, ""
+}
+
+// Shown is the configuration as clients get to see it: of a secret only that there is one.
+func Shown(config map[string]string) map[string]any {
+	all := make(map[string]any, len(config))
+	for name, v := range config {
+		all[name] = v
+		if k, _ := keys.Lookup(name); k.Secret {
+			all[name] = true
+		}
+	}
+	return all
+}
+
+// unhidden puts the present secrets in the place of those that were only shown to be there.
+func unhidden(config map[string]any, old map[string]string) map[string]any {
+	next := maps.Clone(config)
+	for name, v := range config {
+		if k, _ := keys.Lookup(name); k.Secret && v == true && old[name] != "" {
+			next[name] = old[name]
+		}
+	}
+	return next
 }
 
 // shown keeps secrets out of answers and logs.

@@ -66,8 +66,14 @@ func TestReplace(t *testing.T) {
 		"bool":             {map[string]any{"user.a": true}, `Cannot set "user.a" to "true": The value must be a string`},
 		"bad value":        {map[string]any{"core.shutdown_timeout": "soon"}, `Cannot set "core.shutdown_timeout" to "soon": must be a whole number from 0 to 2147483647`},
 		"not yet":          {map[string]any{"core.bgp_address": ":179"}, `Cannot set "core.bgp_address" to ":179": not supported yet by this server: leave it unset`},
-		"not yet, secret":  {map[string]any{"oidc.client.secret": "hush"}, `Cannot set "oidc.client.secret" to "(secret)": not supported yet by this server: leave it unset`},
 		"of a project":     {map[string]any{"storage.project.default.images_volume": "v"}, `Cannot set "storage.project.default.images_volume" to "v": must be POOL/VOLUME`},
+		"not yet, secret":  {map[string]any{"maas.api.key": "hush"}, `Cannot set "maas.api.key" to "(secret)": not supported yet by this server: leave it unset`},
+		"plain issuer":     {map[string]any{"oidc.issuer": "http://login.example.org"}, `Cannot set "oidc.issuer" to "http://login.example.org": must be the address`},
+		"issuer and query": {map[string]any{"oidc.issuer": "https://login.example.org?a=b"}, `Cannot set "oidc.issuer"`},
+		"scopes":           {map[string]any{"oidc.scopes": "openid profile"}, `Cannot set "oidc.scopes" to "openid profile": must have the scope email`},
+		"odd scope":        {map[string]any{"oidc.scopes": `openid email "x"`}, `Cannot set "oidc.scopes"`},
+		"no span":          {map[string]any{"oidc.session.expiry": "0d"}, `Cannot set "oidc.session.expiry" to "0d": must be longer than nothing`},
+		"endless span":     {map[string]any{"core.auth_secret_expiry": "65000y"}, `Cannot set "core.auth_secret_expiry" to "65000y": must be no longer than`},
 		"of no project":    {map[string]any{"storage.project.q.images_volume": "p/v"}, `Cannot set "storage.project.q.images_volume" to "p/v": Unknown key`},
 		"address":          {map[string]any{"core.https_address": "1.2.3:8443"}, `Cannot set "core.https_address" to "1.2.3:8443": "1.2.3" is an incomplete`},
 		"domain":           {map[string]any{"acme.domain": "*.lxd.test"}, `Cannot set "acme.domain" to "*.lxd.test": must be the full name`},
@@ -194,5 +200,32 @@ func TestEnvironment(t *testing.T) {
 	f.StorageInUse = func(context.Context) ([]string, []string, error) { return nil, nil, errors.New("no") }
 	if _, err := f.Environment(t.Context(), "p"); err == nil {
 		t.Error("the error is lost")
+	}
+}
+
+func TestSecretsAreNotShownAndKept(t *testing.T) {
+	s, _ := newService(t, "")
+	id := config(t, s)["volatile.uuid"]
+	replace := func(v any) {
+		t.Helper()
+		if err := s.Replace(t.Context(), map[string]any{"volatile.uuid": id, "oidc.client.id": "lxd", "oidc.client.secret": v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace("hush")
+	shown := server.Shown(config(t, s))
+	if shown["oidc.client.secret"] != true || shown["oidc.client.id"] != "lxd" {
+		t.Error(shown)
+	}
+	replace(shown["oidc.client.secret"]) // what clients send back who changed something else
+	if got := config(t, s)["oidc.client.secret"]; got != "hush" {
+		t.Error(got)
+	}
+	replace(nil)
+	if got, ok := config(t, s)["oidc.client.secret"]; ok {
+		t.Error(got)
+	}
+	if err := s.Replace(t.Context(), map[string]any{"volatile.uuid": id, "oidc.client.secret": true}); err == nil {
+		t.Error("a secret that is not there was kept")
 	}
 }

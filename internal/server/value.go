@@ -7,8 +7,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"lxd/internal/host/archive"
+	"lxd/internal/schema"
 )
 
 // isProxy checks the address of a proxy.
@@ -69,4 +71,44 @@ func isVolume(s string) error {
 		return fmt.Errorf("must be POOL/VOLUME")
 	}
 	return nil
+}
+
+// isIssuer checks the address of an OpenID Connect issuer. Tokens and secrets go there, so it must be encrypted.
+func isIssuer(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("must be the address of an OpenID Connect issuer such as https://login.example.org")
+	}
+	return nil
+}
+
+var scope = regexp.MustCompile("^[!#-\\[\\]-~]+$")
+
+// areScopes checks the scopes that are asked of an issuer.
+func areScopes(s string) error {
+	words := strings.Fields(s)
+	for _, w := range words {
+		if !scope.MatchString(w) {
+			return fmt.Errorf("%q is no scope", w)
+		}
+	}
+	for _, needed := range []string{"openid", "email"} {
+		if !slices.Contains(words, needed) {
+			return fmt.Errorf("must have the scope %s among them: callers are known by their mail address", needed)
+		}
+	}
+	return nil
+}
+
+// isSpan checks a time that something lasts, which must be more than none.
+func isSpan(s string) error {
+	var from time.Time
+	at, err := schema.ExpiresAt(from, s)
+	switch {
+	case err == nil && !at.After(from):
+		err = fmt.Errorf("must be longer than nothing")
+	case err == nil && at.After(from.AddDate(100, 0, 0)):
+		err = fmt.Errorf("must be no longer than 100 years")
+	}
+	return err
 }

@@ -19,6 +19,24 @@ import (
 // Serve offers the files in dir over https on the loopback address, in the network namespace of that name ("" is the test's own). A HEAD
 // that asks for an image to be imported is answered by its address and hash. stop ends it.
 func Serve(netns, dir string) (address string, stop func(), err error) {
+	files := http.FileServer(http.Dir(dir))
+	return serve(netns, func(string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead && r.Header.Get("LXD-Server-Version") != "" {
+				b, err := os.ReadFile(filepath.Join(dir, filepath.Clean("/"+r.URL.Path)))
+				if err == nil {
+					sum := sha256.Sum256(b)
+					w.Header().Set("LXD-Image-Hash", hex.EncodeToString(sum[:]))
+					w.Header().Set("LXD-Image-URL", r.URL.Path)
+				}
+			}
+			files.ServeHTTP(w, r)
+		})
+	})
+}
+
+// serve lets what make returns for the address answer over https.
+func serve(netns string, handler func(address string) http.Handler) (address string, stop func(), err error) {
 	a, err := theAuthority()
 	if err != nil {
 		return "", nil, err
@@ -35,21 +53,10 @@ func Serve(netns, dir string) (address string, stop func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	files := http.FileServer(http.Dir(dir))
-	srv := &http.Server{ReadHeaderTimeout: time.Minute, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodHead && r.Header.Get("LXD-Server-Version") != "" {
-				b, err := os.ReadFile(filepath.Join(dir, filepath.Clean("/"+r.URL.Path)))
-				if err == nil {
-					sum := sha256.Sum256(b)
-					w.Header().Set("LXD-Image-Hash", hex.EncodeToString(sum[:]))
-					w.Header().Set("LXD-Image-URL", r.URL.Path)
-				}
-			}
-			files.ServeHTTP(w, r)
-		})}
+	address = "https://" + l.Addr().String()
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, Handler: handler(address)}
 	go func() { _ = srv.ServeTLS(l, "", "") }() // it ends with Close
-	return "https://" + l.Addr().String(), func() { _ = srv.Close() }, nil
+	return address, func() { _ = srv.Close() }, nil
 }
 
 // mirror starts an image server for a script.

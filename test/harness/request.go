@@ -29,6 +29,7 @@ type call struct {
 func sendHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	c := call{ts: ts, client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial(ts)}}}
 	args = c.options(args)
+	c.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if len(args) < 2 {
 		ts.Fatalf("usage: http [-n] [-r] [-o FILE] [-plain ADDRESS | -tls ADDRESS [-as DIR] [-named NAME FILE] [-via IP]] METHOD PATH [BODY] [HEADER:VALUE …]")
 	}
@@ -159,6 +160,7 @@ func newRequest(method, path, body string) (*http.Request, error) {
 // shown are the headers that scripts look at.
 var shown = []string{"Location", "Etag", "Content-Type", "Content-Length", "Content-Disposition", "Allow", "Access-Control-Allow-Origin", "Access-Control-Allow-Methods",
 	"Access-Control-Allow-Headers", "Access-Control-Allow-Credentials",
+	"X-Lxd-Oidc-Issuer", "X-Lxd-Oidc-Clientid", "X-Lxd-Oidc-Audience", "X-Lxd-Oidc-Groups-Claim", "X-Lxd-Oidc-Scopes",
 	"X-Lxd-Uid", "X-Lxd-Gid", "X-Lxd-Mode", "X-Lxd-Type", "X-Lxd-Modified"}
 
 // send sends one request; an operation that comes back is waited for and its end is the answer.
@@ -180,6 +182,9 @@ func (c call) send(req *http.Request) (int, string, error) {
 		if v := resp.Header.Get(k); v != "" {
 			fmt.Fprintf(&head, "%s: %s\n", k, v)
 		}
+	}
+	for _, cookie := range resp.Header.Values("Set-Cookie") {
+		fmt.Fprintf(&head, "Set-Cookie: %s\n", cookie)
 	}
 	location := resp.Header.Get("Location")
 	if !c.stay && resp.StatusCode == http.StatusAccepted && strings.Contains(string(b), `"class":"task"`) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"lxd/test/issuer"
 )
 
 // Params runs the scripts below dir. start brings up the daemon of one script and sets LXD_DIR in its environment. kind is "fake" or
@@ -41,6 +43,11 @@ import (
 //	                          makes DIR the files of an image server with those images; see scripts/streams.
 //	mirror VARIABLE DIR       offers DIR over https where the daemon's network is, with a certificate that the programs of the
 //	                          script trust, and keeps the address.
+//	issuer VARIABLE [bare]    starts an OpenID Connect provider where the daemon's network is, whose client is "lxd" with the secret
+//	                          "hush", and keeps its address. A bare one has to be asked for what its tokens leave out.
+//	person ISSUER [EMAIL [NAME [GROUP …]]]
+//	                          says who is signed in there; nobody is at first.
+//	broken ISSUER             has it answer nothing but errors; "! broken" ends that.
 //	image FILE [KEY=VALUE]    writes a small image that is good enough for the fake machines, with properties. KEY may be
 //	                          architecture or expiry_date too.
 //	restart [NAME=FILE …]     ends the daemon, puts copies of files of the script into its state folder under those names (an empty
@@ -69,6 +76,7 @@ func Params(kind, dir string, start func(env *testscript.Env) error) testscript.
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"restart": restart, "acme": acmeAuthority, "authority": signing, "net": runIn, "port": port, "loki": lokiServer, "syslog": logTo, "tree": streamsTree, "mirror": mirror,
+			"issuer": startIssuer, "person": signIn, "broken": breakIssuer,
 			"http": sendHTTP, "image": writeImage, "retry": retry, "json": checkJSON, "grab": grab, "listen": listen, "say": say, "heard": heard,
 		},
 	}
@@ -81,6 +89,7 @@ func setUp(env *testscript.Env, start func(*testscript.Env) error) error {
 		return err
 	}
 	env.Setenv("SSL_CERT_FILE", path)
+	env.Values[issuersKey{}] = map[string]*issuer.Issuer{}
 	env.Values[authoritiesKey{}] = authorities{}
 	return start(env)
 }

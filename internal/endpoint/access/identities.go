@@ -157,7 +157,10 @@ const shortest = 12
 
 // createBearer makes an identity that a token is to prove.
 func (h identities) createBearer(ctx context.Context, c *rest.Call, in api.IdentitiesBearerPost) (string, error) {
-	if in.Type != api.IdentityTypeClientTokenBearer && in.Type != api.IdentityTypeDevLxdTokenBearer {
+	switch {
+	case in.Type == api.IdentityTypeInitialUITokenBearer && !c.Caller.Admin:
+		return "", errs.Newf(errs.Forbidden, "not authorized: whoever has a token of an identity of the type %q is an administrator, so only administrators may make one", in.Type)
+	case in.Type != api.IdentityTypeClientTokenBearer && in.Type != api.IdentityTypeDevLxdTokenBearer && in.Type != api.IdentityTypeInitialUITokenBearer:
 		return "", errs.Newf(errs.Invalid, "there is no type %q of bearers: use %q or %q", in.Type, api.IdentityTypeClientTokenBearer, api.IdentityTypeDevLxdTokenBearer)
 	}
 	if err := h.svc.MayGive(ctx, c.Caller, in.Groups); err != nil {

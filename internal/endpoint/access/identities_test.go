@@ -177,7 +177,11 @@ func TestBearersAndOthers(t *testing.T) {
 	a := w.want(t, 201, "POST", "/1.0/auth/identities/bearer", `{"name": "ci", "type": "Client token bearer", "groups": ["g"]}`)
 	w.want(t, 201, "POST", "/1.0/auth/identities/bearer", `{"name": "guest", "type": "DevLXD token bearer"}`)
 	w.want(t, 409, "POST", "/1.0/auth/identities/bearer", `{"name": "ci", "type": "Client token bearer"}`)
-	w.want(t, 400, "POST", "/1.0/auth/identities/bearer", `{"name": "x", "type": "Initial UI token bearer"}`)
+	w.want(t, 400, "POST", "/1.0/auth/identities/bearer", `{"name": "x", "type": "Initial UI token bearer", "groups": ["g"]}`)
+	w.want(t, 201, "POST", "/1.0/auth/identities/bearer", `{"name": "first", "type": "Initial UI token bearer"}`)
+	w.who = auth.Identity{Kind: auth.TLS, FineGrained: true, Rights: allowed{"/1.0 can_create_identities"}}
+	w.want(t, 403, "POST", "/1.0/auth/identities/bearer", `{"name": "second", "type": "Initial UI token bearer"}`)
+	w.who = auth.Identity{Kind: auth.Unix, Admin: true}
 	w.want(t, 400, "POST", "/1.0/auth/identities/bearer", `{"name": "x"}`)
 	if i := into[api.Identity](t, w.want(t, 200, "GET", a.Get("Location"), "")); i.Name != "ci" || i.Type != "Client token bearer" || a.Get("Location") != identity.URL("bearer", i.Identifier) {
 		t.Error(i)

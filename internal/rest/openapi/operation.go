@@ -27,6 +27,9 @@ func (b *builder) operation(r rest.Route) *openapi3.Operation {
 	op := openapi3.NewOperation()
 	op.OperationID = b.IDs[Canonical(r.Pattern)]
 	if op.OperationID == "" {
+		if strings.HasSuffix(path, "/") { // an address of its own beside the one without
+			path += "index"
+		}
 		op.OperationID = strings.Trim(notWord.ReplaceAllString(strings.ToLower(strings.TrimPrefix(path, "/1.0")+"_"+method), "_"), "_")
 	}
 	op.Tags = []string{tag(path)}

@@ -9,6 +9,11 @@ type parameter struct{ kind, text string }
 var parameters = map[string]parameter{
 	"all-projects":             {"boolean", "Show the objects of all projects; not together with project"},
 	"disk-volumes":             {"string", "Which volumes of the instance are meant: root, or all-exclusive"},
+	"code":                     {"string", "What the identity provider gave the browser, for the server to fetch its tokens with"},
+	"error":                    {"string", "Why the identity provider did not let the person in"},
+	"error_description":        {"string", "The same in words"},
+	"state":                    {"string", "What the browser was sent to the identity provider with"},
+	"token":                    {"string", "What a link opens the user interface with"},
 	"email":                    {"string", "Show those of this mail address only"},
 	"entity-type":              {"string", "Show those of this type of entity only"},
 	"fields":                   {"string", "Parts of the state to show at recursion 2, such as state.disk,state.network"},
