@@ -10,9 +10,9 @@ import (
 
 	"lxd/internal/auth"
 	"lxd/internal/identity"
-	"lxd/internal/op"
 	"lxd/internal/identity/bearer"
 	"lxd/internal/identity/oidc"
+	"lxd/internal/op"
 	"lxd/internal/server"
 	"lxd/internal/trust"
 )
