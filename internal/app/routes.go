@@ -70,10 +70,18 @@ func (a *App) facts() server.Facts {
 func tables(b all.Set) endpoint.Tables {
 	t := endpoint.Tables{
 		"server":          server.Table(),
-		"instance":        {"instance": instance.Keys.Keys()},
-		"project":         {"project": project.Keys.Keys()},
+		"instance":        endpoint.Grouped("instance", "miscellaneous", instance.Keys.Keys()),
+		"project":         endpoint.Grouped("project", "specific", project.Keys.Keys()),
 		"network-forward": {"forward-properties": forward.Keys().Keys()},
 		"network-acl":     {"acl-properties": acl.Keys().Keys()},
+	}
+	for entity, groups := range properties() {
+		for group, keys := range groups {
+			if t[entity] == nil {
+				t[entity] = map[string][]schema.Key{}
+			}
+			t[entity][group] = append(t[entity][group][:len(t[entity][group]):len(t[entity][group])], keys...)
+		}
 	}
 	deviceTables(t)
 	for _, s := range b.Storage {

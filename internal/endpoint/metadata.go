@@ -1,25 +1,40 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"strings"
+	"sync"
 
 	"lxd/api"
 	"lxd/internal/auth"
 	"lxd/internal/rest"
 	"lxd/internal/schema"
+	"lxd/internal/schema/published"
 )
 
 // Tables is configuration keys by entity and group, such as "server" and "core".
 type Tables map[string]map[string][]schema.Key
 
+// Grouped puts the keys of an entity into the groups that they are published in, and others into the group rest.
+func Grouped(entity, rest string, keys []schema.Key) map[string][]schema.Key {
+	groups := map[string][]schema.Key{}
+	for _, k := range keys {
+		group := published.Group(entity, k.Name, rest)
+		groups[group] = append(groups[group], k)
+	}
+	return groups
+}
+
 // Metadata is the routes of /1.0/metadata, which describe the configuration keys of every entity.
 func Metadata(tables Tables) []rest.Route {
-	doc := describe(tables)
-	get := func(context.Context, *rest.Call) (api.MetadataConfiguration, any, error) { return doc, nil, nil }
+	doc := sync.OnceValue(func() api.MetadataConfiguration { return describe(tables) })
+	get := func(context.Context, *rest.Call) (api.MetadataConfiguration, any, error) { return doc(), nil, nil }
 	return []rest.Route{rest.Get("GET /1.0/metadata/configuration", auth.Public, get).Global()}
 }
 
-// describe makes the document once; it does not change while the daemon runs.
+// describe makes the document; it does not change while the daemon runs.
 func describe(tables Tables) api.MetadataConfiguration {
 	doc := api.MetadataConfiguration{
 		Configs:  map[string]map[string]api.MetadataConfigurationConfigKeys{},
@@ -28,7 +43,7 @@ func describe(tables Tables) api.MetadataConfiguration {
 	for entity, groups := range tables {
 		doc.Configs[entity] = map[string]api.MetadataConfigurationConfigKeys{}
 		for group, keys := range groups {
-			doc.Configs[entity][group] = api.MetadataConfigurationConfigKeys{Keys: describeKeys(keys)}
+			doc.Configs[entity][group] = api.MetadataConfigurationConfigKeys{Keys: describeKeys(entity, group, keys)}
 		}
 	}
 	for _, entity := range auth.Entities() {
@@ -41,17 +56,45 @@ func describe(tables Tables) api.MetadataConfiguration {
 	return doc
 }
 
-func describeKeys(keys []schema.Key) []map[string]api.MetadataConfigurationConfigKey {
+// describeKeys leaves out keys that are refused.
+func describeKeys(entity, group string, keys []schema.Key) []map[string]api.MetadataConfigurationConfigKey {
 	all := make([]map[string]api.MetadataConfigurationConfigKey, 0, len(keys))
 	for _, k := range keys {
-		scope := "global"
-		if k.Local {
-			scope = "local"
+		if !k.Later {
+			all = append(all, map[string]api.MetadataConfigurationConfigKey{k.Name: describeKey(entity, group, k)})
 		}
-		all = append(all, map[string]api.MetadataConfigurationConfigKey{k.Name: {
-			DefaultDescription: k.Default, LongDescription: k.Long, ShortDescription: k.Short, Type: k.Type.Name,
-			Condition: k.Condition, Scope: scope,
-		}})
 	}
 	return all
+}
+
+// describeKey says what is published of the key, and what is not published as our table has it.
+func describeKey(entity, group string, k schema.Key) api.MetadataConfigurationConfigKey {
+	p, ok := published.Find(entity, group, k.Name)
+	if !ok {
+		p = published.Key{Type: wireType(k.Type), Default: k.Default, Scope: "global"}
+	}
+	if k.Local {
+		p.Scope = "local"
+	}
+	return api.MetadataConfigurationConfigKey{
+		DefaultDescription: p.Default, LongDescription: longText(k), ShortDescription: k.Short, Type: p.Type,
+		Condition: cmp.Or(p.Condition, k.Condition), Required: p.Required, Managed: p.Managed, Scope: p.Scope,
+	}
+}
+
+// wireType is the type as clients know it; what a text must look like is a matter of ours.
+func wireType(t schema.Type) string {
+	switch t.Name {
+	case schema.Bool.Name, schema.Integer.Name, schema.Blob.Name:
+		return t.Name
+	}
+	return schema.String.Name
+}
+
+// longText also tells the values that can be chosen; completion finds them between the backquotes.
+func longText(k schema.Key) string {
+	if len(k.Type.Enum) == 0 || k.Type.Name == schema.Bool.Name {
+		return k.Long
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s Possible values are `%s`.", k.Long, strings.Join(k.Type.Enum, "`, `")))
 }

@@ -2,11 +2,18 @@ package endpoint_test
 
 import (
 	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/endpoint"
+	"lxd/internal/rest"
+	"lxd/internal/schema"
+	"lxd/internal/server"
 )
 
 func TestRoot(t *testing.T) {
@@ -104,13 +111,43 @@ func TestServerIsEdited(t *testing.T) {
 }
 
 func TestMetadata(t *testing.T) {
-	w := newWorld(t)
-	w.who = auth.Identity{}
-	var m api.MetadataConfiguration
-	w.do(t, "GET", "/1.0/metadata/configuration", "").into(t, &m)
-	keys := m.Configs["server"]["core"].Keys
-	if len(keys) != 22 || keys[0]["core.auth_secret_expiry"].DefaultDescription != "1m" || keys[1]["core.bgp_address"].Scope != "local" {
-		t.Errorf("%+v", keys)
+	s := &rest.Server{Auth: func(*http.Request) (auth.Identity, error) { return auth.Identity{}, nil }}
+	s.SetPhase(rest.Serving)
+	tables := endpoint.Tables{"server": server.Table(), "instance": endpoint.Grouped("instance", "other", []schema.Key{
+		{Name: "limits.memory.hugepages", Type: schema.Bool, Short: "Huge", Condition: "container"}}), "thing": {"some": {
+		{Name: "things.address", Type: schema.OneOf("a", "b"), Short: "Where", Long: "Long."},
+		{Name: "things.on", Type: schema.Bool, Default: "true", Condition: "sometimes", Short: "Whether"},
+		{Name: "things.size", Type: schema.Size, Local: true, Short: "How big"}}}}
+	answer := httptest.NewRecorder()
+	s.Handler(endpoint.Metadata(tables)).ServeHTTP(answer, httptest.NewRequest("GET", "/1.0/metadata/configuration", nil))
+	var envelope struct{ Metadata api.MetadataConfiguration }
+	if err := json.Unmarshal(answer.Body.Bytes(), &envelope); err != nil {
+		t.Fatal(err)
+	}
+	m := envelope.Metadata
+	if len(m.Configs["instance"]["resource-limits"].Keys) != 1 {
+		t.Errorf("%+v", m.Configs["instance"])
+	}
+	keys := map[string]api.MetadataConfigurationConfigKey{}
+	for _, group := range m.Configs {
+		for _, g := range group {
+			for _, some := range g.Keys {
+				maps.Copy(keys, some)
+			}
+		}
+	}
+	for name, want := range map[string]api.MetadataConfigurationConfigKey{
+		"core.debug_address":      {ShortDescription: "Address of the debugging server", Type: "string", Scope: "local"},
+		"core.shutdown_timeout":   {ShortDescription: "Minutes that a shutdown waits for running operations", Type: "integer", DefaultDescription: "5", Scope: "global"},
+		"core.bgp_address":        {}, // is refused
+		"things.address":          {ShortDescription: "Where", Type: "string", Scope: "global", LongDescription: "Long. Possible values are `a`, `b`."},
+		"things.on":               {ShortDescription: "Whether", Type: "bool", DefaultDescription: "true", Scope: "global", Condition: "sometimes"},
+		"limits.memory.hugepages": {ShortDescription: "Huge", Type: "bool", DefaultDescription: "false", Condition: "virtual machine"},
+		"things.size":             {ShortDescription: "How big", Type: "string", Scope: "local"},
+	} {
+		if got := keys[name]; got != want {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 	if e := m.Entities["instance"]; !e.ProjectSpecific || len(e.Entitlements) == 0 || m.Entities["server"].ProjectSpecific {
 		t.Errorf("%+v", m.Entities)

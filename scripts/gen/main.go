@@ -47,7 +47,11 @@ func run(root string, check bool) error {
 		return nil
 	}
 	for _, f := range files {
-		if err := os.WriteFile(filepath.Join(root, f.path), f.text, 0o644); err != nil {
+		path := filepath.Join(root, f.path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, f.text, 0o644); err != nil {
 			return err
 		}
 	}
@@ -57,7 +61,7 @@ func run(root string, check bool) error {
 // generate makes every file in memory.
 func generate(root string) ([]file, error) {
 	var all []file
-	for _, make := range []func(string) ([]file, error){typeFiles, codeFiles, extensionFiles} {
+	for _, make := range []func(string) ([]file, error){typeFiles, codeFiles, extensionFiles, keyFiles} {
 		files, err := make(root)
 		if err != nil {
 			return nil, err

@@ -47,6 +47,22 @@ func TestRunWritesAndChecks(t *testing.T) {
 	}
 }
 
+func TestKeys(t *testing.T) {
+	files, err := keyFiles("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		all.Write(f.text)
+	}
+	for _, want := range []string{"var keys2 = [...]Key{\n", `{"instance", "volatile", "volatile.*.hwaddr", "string", `, `{"project", "limits", "limits.disk.pool.*", `, `"limits.hugepages.1GB"`, `"storage.project.*.images_volume"`} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}
+
 func TestUnknownExtensionIsAnError(t *testing.T) {
 	if err := run(tree(t, "# ext: no_such_thing\n"), false); err == nil || !strings.Contains(err.Error(), "no_such_thing") {
 		t.Errorf("got %v", err)

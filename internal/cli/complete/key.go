@@ -9,7 +9,7 @@ import (
 	"lxd/client"
 )
 
-// keys completes configuration keys with those that the server describes, and true and false for those that take them.
+// keys completes configuration keys with those that the server describes, and their values where the description lists them.
 func (q *query) keys(s spot) []string {
 	server := q.server()
 	if server == nil {
@@ -17,10 +17,7 @@ func (q *query) keys(s spot) []string {
 	}
 	known := q.known(server)
 	if key, _, ok := strings.Cut(q.prefix, "="); ok && s.pair {
-		if known[key].Type == "bool" {
-			return []string{key + "=true", key + "=false"}
-		}
-		return nil
+		return prefixed(key+"=", values(known[key]))
 	}
 	var out []string
 	for name := range known {
@@ -31,6 +28,22 @@ func (q *query) keys(s spot) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// values are those that a key is described to take.
+func values(key api.MetadataConfigurationConfigKey) []string {
+	if key.Type == "bool" {
+		return []string{"true", "false"}
+	}
+	_, list, _ := strings.Cut(key.LongDescription, "Possible values are ")
+	list, _, _ = strings.Cut(list, "\n")
+	var all []string
+	for i, word := range strings.Split(list, "`") {
+		if i%2 == 1 {
+			all = append(all, word)
+		}
+	}
+	return all
 }
 
 // known are the keys that this command may be about.
@@ -46,7 +59,7 @@ func (q *query) known(server *client.Client) map[string]api.MetadataConfiguratio
 			continue
 		}
 		for g, keys := range groups {
-			if group != "" && g != group {
+			if group != "" && g != group || properties(g) {
 				continue
 			}
 			for _, some := range keys.Keys {
@@ -54,14 +67,21 @@ func (q *query) known(server *client.Client) map[string]api.MetadataConfiguratio
 			}
 		}
 	}
-	maps.DeleteFunc(out, func(key string, _ api.MetadataConfigurationConfigKey) bool { return strings.ContainsAny(key, "*<{") }) // families
+	maps.DeleteFunc(out, func(key string, _ api.MetadataConfigurationConfigKey) bool {
+		return strings.ContainsAny(key, "*<{") || entity == "network-forward" && key != "target_address" // families, and fields of the object
+	})
 	return out
+}
+
+// properties tells whether a group describes fields of objects, which are no configuration keys.
+func properties(group string) bool {
+	return strings.HasSuffix(group, "-properties") && group != "forward-properties"
 }
 
 // about tells whether keys that are described under name are keys of entity: of it, or of one of its types.
 func about(name, entity string) bool {
 	kind, ok := strings.CutPrefix(name, entity+"-")
-	if entity == "network" && slices.Contains([]string{"acl", "forward", "load-balancer", "peer", "zone", "zone-record"}, kind) {
+	if name == "instance-property" || entity == "network" && slices.Contains([]string{"acl", "forward", "load-balancer", "peer", "zone", "zone-record"}, kind) {
 		return false
 	}
 	return ok || name == entity

@@ -133,11 +133,11 @@ func (h providerGroups) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.I
 	return rest.Items(all, err, func(g api.IdentityProviderGroup) string { return identity.ProviderGroupURL(g.Name) })
 }
 
-func (h providerGroups) create(ctx context.Context, c *rest.Call, in api.IdentityProviderGroup) (string, error) {
+func (h providerGroups) create(ctx context.Context, c *rest.Call, in api.IdentityProviderGroupsPost) (string, error) {
 	if err := h.svc.MayGive(ctx, c.Caller, in.Groups); err != nil {
 		return "", err
 	}
-	return identity.ProviderGroupURL(in.Name), h.svc.CreateProviderGroup(ctx, in)
+	return identity.ProviderGroupURL(in.Name), h.svc.CreateProviderGroup(ctx, api.IdentityProviderGroup{Name: in.Name, Groups: in.Groups})
 }
 
 func (h providerGroups) get(ctx context.Context, c *rest.Call) (api.IdentityProviderGroup, any, error) {

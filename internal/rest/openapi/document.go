@@ -24,9 +24,9 @@ type Source struct {
 	IDs map[string]string
 }
 
-// Build describes the routes below /, but for those of /internal.
+// Build describes the routes that are part of the API: those of / and /1.0.
 func Build(src Source, tables ...[]rest.Route) *openapi3.T {
-	routes := slices.DeleteFunc(slices.Concat(tables...), func(r rest.Route) bool { return strings.Contains(r.Pattern, " /internal/") })
+	routes := slices.DeleteFunc(slices.Concat(tables...), func(r rest.Route) bool { return !within(Path(r.Pattern)) })
 	b := &builder{Source: src, schemas: openapi3.Schemas{}, shown: map[reflect.Type]bool{}}
 	for _, r := range routes {
 		for _, body := range answers(r) {
@@ -57,6 +57,11 @@ func Build(src Source, tables ...[]rest.Route) *openapi3.T {
 	}
 	doc.Components = b.components()
 	return doc
+}
+
+// within tells whether a path is one of the API; the daemon's own commands, browsers and other protocols have others.
+func within(path string) bool {
+	return path == "/" || path == "/1.0" || strings.HasPrefix(path, "/1.0/")
 }
 
 // Path is the path of a pattern as the document names it.
