@@ -64,11 +64,17 @@ func (a *App) named(ctx context.Context, o auth.Object) string {
 	return a.domain.images.Named(ctx, o)
 }
 
-// tendIdentities removes identities whose tokens have expired, for as long as the daemon runs.
+// tendIdentities removes identities whose tokens have expired, and ends the connections of those who lose rights, for as long as the
+// daemon runs.
 func (a *App) tendIdentities(ctx context.Context) error {
-	done, ctx := make(chan struct{}), context.WithoutCancel(ctx)
-	a.onClose("identities", func(context.Context) error { close(done); return nil })
-	go op.EachMinute(done, func(minute time.Time) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.onClose("identities", func(context.Context) error { cancel(); return nil })
+	go func() {
+		if err := a.domain.identities.Revocations(ctx, func(m identity.Match) { a.rest.End(m) }); err != nil && ctx.Err() == nil {
+			slog.Error("Who loses rights keeps the connections that are open: restart the daemon", "err", err)
+		}
+	}()
+	go op.EachMinute(ctx.Done(), func(minute time.Time) {
 		if err := a.domain.identities.Prune(ctx, minute); err != nil {
 			slog.Error("Identities whose tokens have expired could not be removed", "err", err)
 		}

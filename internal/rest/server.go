@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -61,6 +62,7 @@ type Server struct {
 	phase  atomic.Int32
 	edits  stripes
 	tally  tally
+	lines  lines
 	chunks sync.Pool // of *bufio.Writer
 }
 
@@ -162,6 +164,9 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) err
 	}
 	if err := errors.Join(inSession(r, id), bodyType(r, route, id)); err != nil {
 		return err
+	}
+	if own, ok := w.(*writer); ok && id.Trusted() && id.Kind != auth.Unix {
+		own.keep = func(conn net.Conn) net.Conn { return s.lines.add(conn, id) }
 	}
 	r = r.WithContext(op.WithCaller(r.Context(), op.Caller{Username: id.Name, Protocol: string(id.Kind), Address: id.Address, Restricted: !id.Admin}))
 	c, err := s.newCall(r, route, id)

@@ -23,6 +23,8 @@ type writer struct {
 	part time.Duration
 	// body is that of the request, if it has one.
 	body *patient
+	// keep is given a connection that is handed over.
+	keep func(net.Conn) net.Conn
 }
 
 // WriteHeader sends the status and remembers it.
@@ -59,7 +61,11 @@ func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 // Hijack hands the connection over, for upgrades.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.status = http.StatusSwitchingProtocols
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil && w.keep != nil {
+		conn = w.keep(conn)
+	}
+	return conn, buffered, err
 }
 
 // Flush sends what is buffered.
