@@ -35,7 +35,7 @@ type world struct {
 	peer  *x509.Certificate
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{store: identity.Following(store.NewMem(store.Options{})), who: auth.Identity{Kind: auth.Unix, Name: "root", Admin: true}}
 	t.Cleanup(func() { _ = w.store.Close() })
@@ -75,7 +75,7 @@ type answer struct {
 	Metadata json.RawMessage
 }
 
-func (w *world) do(t *testing.T, method, path, body string, header ...string) answer {
+func (w *world) do(t testing.TB, method, path, body string, header ...string) answer {
 	t.Helper()
 	r, err := http.NewRequest(method, w.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -97,7 +97,7 @@ func (w *world) do(t *testing.T, method, path, body string, header ...string) an
 }
 
 // want sends a request that must be answered with that status.
-func (w *world) want(t *testing.T, status int, method, path, body string) answer {
+func (w *world) want(t testing.TB, status int, method, path, body string) answer {
 	t.Helper()
 	a := w.do(t, method, path, body)
 	if a.HTTP != status {

@@ -3,7 +3,6 @@ package access
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"reflect"
 	"slices"
 
@@ -41,7 +40,7 @@ func (h permissions) list(ctx context.Context, c *rest.Call) (any, any, error) {
 		}
 	})
 	out.WriteByte(']')
-	return json.RawMessage(out.Bytes()), nil, err
+	return rest.Written(out.Bytes()), nil, err
 }
 
 // viewable tells whether viewing objects of a type is a right that one may lack.
