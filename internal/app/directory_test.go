@@ -1,10 +1,15 @@
 package app
 
 import (
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"lxd/internal/errs"
 )
@@ -57,6 +62,68 @@ func TestListenUnix(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := listenUnix(filepath.Join(dir, strings.Repeat("x", 110)), ""); !errs.Is(err, errs.Invalid) {
+		t.Error(err)
+	}
+}
+
+// TestHandedOver: a socket that systemd listens on stays its own, and connections to it are served.
+func TestHandedOver(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "unix.socket")
+	var first uintptr
+	for i, at := range []string{path, filepath.Join(dir, "other")} {
+		outer, err := net.Listen("unix", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer outer.Close()
+		f, err := outer.(*net.UnixListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if i == 0 {
+			fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 400)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first = uintptr(fd)
+		} else if err := unix.Dup3(int(f.Fd()), int(first)+1, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("LISTEN_FDS", "2")
+	t.Setenv("LISTEN_PID", "1")
+	if l, err := handedOver(path, first); l != nil || err != nil {
+		t.Fatal("they are another process's", l, err)
+	}
+	t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
+	l, err := handedOver(path, first)
+	if err != nil || l == nil {
+		t.Fatal(l, err)
+	}
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			c.Close()
+		}
+	}()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Error("nobody took the connection", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err != nil || os.Getenv("LISTEN_PID") != "" {
+		t.Error("the socket has gone, or is handed on", err)
+	}
+	t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
+	t.Setenv("LISTEN_FDS", "many")
+	if _, err := handedOver(path, first); !errs.Is(err, errs.Invalid) {
 		t.Error(err)
 	}
 }
