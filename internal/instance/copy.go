@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"lxd/api"
@@ -212,6 +213,9 @@ func (c *creation) brought() (all []Snapshot) {
 		was := &snap.Instance
 		was.moveTo(c.r)
 		was.Privileged, was.Config, was.Making = c.r.Privileged, withoutOwn(was.Config), false
+		if c.override {
+			was.Profiles = slices.Clone(c.r.Profiles)
+		}
 		all = append(all, snap)
 	}
 	return all
@@ -313,6 +317,9 @@ func (c *creation) bring(snapshots []api.InstanceSnapshot) error {
 		snap := Snapshot{Name: in.Name, TakenAt: in.CreatedAt.UTC(), ExpiresAt: in.ExpiresAt.UTC(), Instance: c.r}
 		was := &snap.Instance
 		was.Architecture, was.Ephemeral, was.Config, was.Devices, was.Profiles = in.Architecture, in.Ephemeral, withoutOwn(clean(in.Config)), in.Devices, in.Profiles
+		if c.override {
+			was.Profiles = slices.Clone(c.r.Profiles)
+		}
 		if err := snapshot.CheckName(in.Name); err != nil {
 			return err
 		}

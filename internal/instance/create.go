@@ -30,8 +30,10 @@ type creation struct {
 	origin  *origin
 	arrival *Arrival
 	kept    []Snapshot
-	start   bool
-	v       view
+	// override gives those the profiles of the instance.
+	override bool
+	start    bool
+	v        view
 	// done is set once the instance is complete: what fails after that does not undo it.
 	done bool
 }
@@ -66,7 +68,7 @@ func (c *creation) rehearse(ctx context.Context) error {
 
 // creation begins one.
 func (s *Service) creation(proj string, post api.InstancesPost) *creation {
-	c := &creation{s: s, start: post.Start, r: Record{
+	c := &creation{s: s, start: post.Start, override: post.Source.OverrideSnapshotProfiles, r: Record{
 		Project: proj, Name: post.Name, Location: s.d.Location, Description: post.Description, Type: post.Type,
 		Architecture: post.Architecture, Ephemeral: post.Ephemeral, Stateful: post.Stateful,
 		Profiles: post.Profiles, Config: clean(post.Config), Devices: post.Devices,

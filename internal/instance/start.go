@@ -20,6 +20,7 @@ import (
 	"lxd/internal/instance/template"
 	"lxd/internal/machine"
 	"lxd/internal/op"
+	"lxd/internal/schema"
 	"lxd/internal/storage"
 	"lxd/internal/store"
 )
@@ -147,6 +148,18 @@ func startable(v view) error {
 		return errs.Newf(errs.Unsupported, "instances of type %s are not supported yet by this server", v.Type)
 	case Keys.Bool(v.config, "security.protection.start"):
 		return errs.Newf(errs.Forbidden, "the instance is protected from being started: set security.protection.start to false first")
+	}
+	return suits(v)
+}
+
+// suits fails if the instance is not what its image needs to work.
+func suits(v view) error {
+	nested, privileged := v.config["image.requirements.nesting"], v.config["image.requirements.privileged"]
+	switch {
+	case schema.IsTrue(nested) && !Keys.Bool(v.config, "security.nesting"):
+		return errs.Newf(errs.Invalid, "the image works only with nesting: set security.nesting to true")
+	case schema.IsFalse(privileged) && Keys.Bool(v.config, "security.privileged"):
+		return errs.Newf(errs.Invalid, "the image does not work in a privileged container: set security.privileged to false")
 	}
 	return nil
 }

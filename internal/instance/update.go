@@ -464,6 +464,9 @@ func (m *moving) record(ctx context.Context, t *op.Task) error {
 		}
 		for _, snap := range m.kept {
 			snap.Instance.moveTo(m.to)
+			if m.post.OverrideSnapshotProfiles {
+				snap.Instance.Profiles = slices.Clone(m.to.Profiles)
+			}
 			if err := Snapshots.Insert(tx, snap); err != nil {
 				return err
 			}

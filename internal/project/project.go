@@ -226,6 +226,9 @@ func (s *Service) Create(ctx context.Context, post api.ProjectsPost) error {
 	if err := Keys.Validate(r.Config); err != nil {
 		return err
 	}
+	if (post.StoragePool != "" || post.Network != "") && !Keys.Bool(r.Config, string(Profiles)) {
+		return errs.Newf(errs.Invalid, "project %q has no profile of its own for a storage pool or network: leave these out, or set %s to true", r.Name, Profiles)
+	}
 	return s.Store.Update(ctx, func(tx store.Tx) error {
 		if err := Collection.Insert(tx, r); err != nil {
 			return err
