@@ -9,6 +9,7 @@ import (
 	document "lxd/doc/reference/api"
 	"lxd/internal/driver/all"
 	"lxd/internal/endpoint"
+	"lxd/internal/endpoint/absent"
 	"lxd/internal/endpoint/access"
 	"lxd/internal/endpoint/challenge"
 	"lxd/internal/endpoint/networking"
@@ -36,6 +37,10 @@ func (a *App) routes(facts server.Facts) [][]rest.Route {
 		endpoint.Server(d.server, facts), endpoint.Internal(a), endpoint.Recover(d.pools), endpoint.Metadata(tables(d.backends)), endpoint.Description(document.OpenAPI),
 		endpoint.Operations(a.ops), endpoint.Events(a.hub, 0), endpoint.Warnings(d.warnings), a.metrics(), endpoint.Certificates(d.trust),
 		access.Identities(d.identities, d.trust), access.Groups(d.identities), access.ProviderGroups(d.identities), access.Permissions(d.identities),
+		absent.Cluster(), absent.Routes(func(ctx context.Context, pool string) error {
+			_, _, err := d.pools.GetPool(ctx, pool)
+			return err
+		}),
 		challenge.Routes(func(token string) (string, error) { return a.acme.Challenge(token) }),
 		access.Tokens(d.identities, d.bearers), access.Sessions(d.issuer), access.Browser(d.issuer, d.bearers, os.Getenv("LXD_UI")),
 		endpoint.Projects(d.projects), endpoint.Profiles(d.profiles), networking.Networks(d.networks),
