@@ -189,6 +189,60 @@ func TestWhatIsHiddenLooksMissing(t *testing.T) {
 	}
 }
 
+// TestWhatIsHiddenCannotBeUsed names in bodies what the operator of another project may not see, and what does not exist.
+func TestWhatIsHiddenCannotBeUsed(t *testing.T) {
+	d, _, operator := furnished(t)
+	root := `"root": {"type": "disk", "path": "/", "pool": "pool"}`
+	for _, q := range []string{"own", "shared"} { // with and without profiles and images of its own
+		if q == "shared" {
+			d.must(t, "POST", "/1.0/projects", object{"name": "shared", "config": object{"features.profiles": "false", "features.images": "false", "features.storage.volumes": "false"}})
+			d.must(t, "PUT", "/1.0/auth/groups/operators", object{"permissions": []object{{"entity_type": "project", "url": "/1.0/projects/shared", "entitlement": "operator"}}})
+		}
+		in := map[string]string{"own": "?project=mine", "shared": "?project=shared"}[q]
+		d.must(t, "POST", "/1.0/instances"+in, object{"name": "own", "profiles": []string{}, "source": object{"type": "none"}, "devices": object{"root": object{"type": "disk", "path": "/", "pool": "pool"}}})
+		for _, c := range []struct{ method, path, body string }{
+			{"POST", "/1.0/instances", `{"name": "x", "source": {"type": "copy", "source": "NAME", "project": "there"}}`},
+			{"POST", "/1.0/instances", `{"name": "x", "source": {"type": "copy", "source": "NAME/there", "project": "default"}}`},
+			{"POST", "/1.0/instances", `{"name": "x", "source": {"type": "copy", "source": "there", "project": "NAME"}}`},
+			{"POST", "/1.0/instances", `{"name": "x", "source": {"type": "none"}, "devices": {` + root + `, "eth0": {"type": "nic", "network": "NAME"}}}`},
+			{"POST", "/1.0/instances", `{"name": "x", "source": {"type": "none"}, "devices": {` + root + `, "eth0": {"type": "nic", "nictype": "bridged", "parent": "p", "security.acls": "NAME"}}}`},
+			{"PATCH", "/1.0/instances/own", `{"devices": {"eth0": {"type": "nic", "network": "NAME"}}}`},
+			{"PUT", "/1.0/instances/own", `{"profiles": [], "devices": {` + root + `, "eth0": {"type": "nic", "network": "NAME"}}}`},
+			{"POST", "/1.0/instances/own", `{"migration": true, "name": "own", "project": "NAME"}`},
+			{"POST", "/1.0/storage-pools/pool/volumes/custom", `{"name": "x", "type": "custom", "source": {"type": "copy", "name": "NAME", "pool": "pool", "project": "there"}}`},
+			{"POST", "/1.0/storage-pools/pool/volumes/custom", `{"name": "x", "type": "custom", "source": {"type": "copy", "name": "there", "pool": "pool", "project": "NAME"}}`},
+			{"POST", "/1.0/images", `{"source": {"type": "instance", "name": "NAME", "project": "there"}}`},
+			{"POST", "/1.0/images", `{"source": {"type": "image", "fingerprint": "IMAGE", "project": "default"}}`},
+			{"POST", "/1.0/profiles", `{"name": "y", "devices": {"eth0": {"type": "nic", "network": "NAME"}}}`},
+		} {
+			d.same(t, operator, c.method, c.path+in, c.body)
+		}
+		if q == "shared" { // all of this is the default project's
+			for _, body := range []string{
+				`{"name": "x", "source": {"type": "none"}, "profiles": ["NAME"], "devices": {` + root + `}}`,
+				`{"name": "x", "source": {"type": "none"}, "profiles": [], "devices": {` + root + `, "v": {"type": "disk", "path": "/v", "pool": "pool", "source": "NAME"}}}`,
+				`{"name": "x", "source": {"type": "image", "alias": "NAME"}}`,
+				`{"name": "x", "source": {"type": "image", "fingerprint": "IMAGE"}}`,
+			} {
+				d.same(t, operator, "POST", "/1.0/instances"+in, body)
+			}
+		}
+	}
+}
+
+// same asks with NAME being something that exists and something that does not, and compares the answers, which must be refusals.
+func (d *daemon) same(t *testing.T, c *x509.Certificate, method, path, body string) {
+	t.Helper()
+	image, none := d.found(t, "/1.0/images"), strings.Repeat("0", 64)
+	names := []string{"there", "absent", image, none}
+	there := strings.NewReplacer("NAME", "there", "IMAGE", image).Replace(body)
+	absent := strings.NewReplacer("NAME", "absent", "IMAGE", none).Replace(body)
+	got, want := d.told(c, method, path, there, names), d.told(c, method, path, absent, names)
+	if got != want || got[0] != '4' {
+		t.Errorf("%s %s %s:\n there:  %s absent: %s", method, path, body, got, want)
+	}
+}
+
 func allRoutes() (all []rest.Route) {
 	for _, table := range app.Routes() {
 		all = append(all, table...)

@@ -11,6 +11,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/endpoint/use"
 	"lxd/internal/errs"
 	"lxd/internal/instance"
 	"lxd/internal/migrate"
@@ -94,7 +95,40 @@ func (h travellers) create(ctx context.Context, c *rest.Call, in api.InstancesPo
 			return op.Spec{}, err
 		}
 	}
+	if err := mayUse(c, h.instances, in); err != nil {
+		return op.Spec{}, err
+	}
 	return h.svc.Create(ctx, c.Project, in)
+}
+
+// mayUse checks what an instance is to be made with and from.
+func mayUse(c *rest.Call, h instances, in api.InstancesPost) error {
+	if err := use.Check(c, use.Refs{Project: c.Project, Profiles: in.Profiles, Devices: in.Devices}, use.Refs{}); err != nil {
+		return err
+	}
+	return h.mayUseImage(c, in.Source)
+}
+
+// mayUseImage checks the image of this server that a source names.
+func (h instances) mayUseImage(c *rest.Call, src api.InstanceSource) error {
+	if src.Type != api.SourceTypeImage || src.Server != "" {
+		return nil
+	}
+	ref := cmp.Or(src.Fingerprint, src.Alias)
+	return use.Image(c, c.Project, ref, func() (api.Image, error) { return h.svc.Image(c.Context(), c.Project, ref) })
+}
+
+// mayChange checks what an instance is to refer to that it does not refer to yet.
+func (h instances) mayChange(ctx context.Context, c *rest.Call, next api.InstancePut) error {
+	if !use.Judged(c) {
+		return nil
+	}
+	now, _, err := h.load(ctx, c)
+	if err != nil {
+		return err
+	}
+	return use.Check(c, use.Refs{Project: c.Project, Profiles: next.Profiles, Devices: next.Devices},
+		use.Refs{Project: c.Project, Profiles: now.Profiles, Devices: now.Devices})
 }
 
 func (h instances) get(ctx context.Context, c *rest.Call) (any, any, error) {
@@ -121,10 +155,16 @@ func (h instances) load(ctx context.Context, c *rest.Call) (api.InstancePut, any
 }
 
 func (h instances) save(ctx context.Context, c *rest.Call, next api.InstancePut) (op.Spec, error) {
+	if err := h.mayChange(ctx, c, next); err != nil {
+		return op.Spec{}, err
+	}
 	return h.svc.Update(ctx, c.Project, c.PathValue("name"), next)
 }
 
 func (h instances) saveNow(ctx context.Context, c *rest.Call, next api.InstancePut) error {
+	if err := h.mayChange(ctx, c, next); err != nil {
+		return err
+	}
 	return h.svc.UpdateNow(ctx, c.Project, c.PathValue("name"), next)
 }
 

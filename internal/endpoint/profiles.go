@@ -6,6 +6,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/endpoint/use"
 	"lxd/internal/op"
 	"lxd/internal/profile"
 	"lxd/internal/project"
@@ -37,6 +38,9 @@ func (h profiles) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[ap
 }
 
 func (h profiles) create(ctx context.Context, c *rest.Call, in api.ProfilesPost) (string, error) {
+	if err := use.Check(c, use.Refs{Project: c.Project, Devices: in.Devices}, use.Refs{}); err != nil {
+		return "", err
+	}
 	return project.URL(c.Project, "profiles", in.Name), h.svc.Create(ctx, c.Project, in)
 }
 
@@ -56,6 +60,15 @@ func (h profiles) load(ctx context.Context, c *rest.Call) (api.ProfilePut, any, 
 }
 
 func (h profiles) save(ctx context.Context, c *rest.Call, next api.ProfilePut) (op.Spec, error) {
+	if use.Judged(c) {
+		now, _, err := h.load(ctx, c)
+		if err == nil {
+			err = use.Check(c, use.Refs{Project: c.Project, Devices: next.Devices}, use.Refs{Project: c.Project, Devices: now.Devices})
+		}
+		if err != nil {
+			return op.Spec{}, err
+		}
+	}
 	return h.svc.Update(ctx, c.Project, c.PathValue("name"), next)
 }
 

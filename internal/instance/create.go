@@ -124,6 +124,11 @@ func (c *creation) checkSource(ctx context.Context, post api.InstancesPost) erro
 	return errs.Newf(errs.Invalid, "unknown source type %q: it is image, copy or none", post.Source.Type)
 }
 
+// Image is the image of this server that an alias or the beginning of a fingerprint names in a project.
+func (s *Service) Image(ctx context.Context, proj, ref string) (api.Image, error) {
+	return s.d.Images.Resolve(ctx, proj, ref)
+}
+
 // checkImage resolves an alias at once. A fingerprint that is not there fails the work, not the request.
 func (c *creation) checkImage(ctx context.Context, src api.InstanceSource) error {
 	switch {

@@ -7,6 +7,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/endpoint/use"
 	"lxd/internal/errs"
 	"lxd/internal/network"
 	"lxd/internal/rest"
@@ -66,6 +67,9 @@ func (h networks) unmanaged(ctx context.Context, c *rest.Call) bool {
 }
 
 func (h networks) create(ctx context.Context, c *rest.Call, in api.NetworksPost) (string, error) {
+	if err := use.Check(c, use.Refs{Project: c.Project, ACLs: in.Config["security.acls"]}, use.Refs{}); err != nil {
+		return "", err
+	}
 	return network.URL(in.Name), h.svc.Create(ctx, c.Project, in)
 }
 
@@ -96,6 +100,15 @@ func (h networks) load(ctx context.Context, c *rest.Call) (api.NetworkPut, any, 
 }
 
 func (h networks) save(ctx context.Context, c *rest.Call, next api.NetworkPut) error {
+	if use.Judged(c) {
+		now, _, err := h.load(ctx, c)
+		if err == nil {
+			err = use.Check(c, use.Refs{Project: c.Project, ACLs: next.Config["security.acls"]}, use.Refs{Project: c.Project, ACLs: now.Config["security.acls"]})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return h.svc.Update(ctx, c.Project, c.PathValue("networkName"), next)
 }
 
