@@ -82,6 +82,32 @@ func TestHowto(t *testing.T) {
 	testscript.Run(t, harness.Params("fake", dir, lasting(dir)))
 }
 
+// TestEtagsOfAll finds every PUT that honours If-Match in the script that sends a wrong one.
+func TestEtagsOfAll(t *testing.T) {
+	script, err := os.ReadFile("server/etag.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, find := map[string]bool{
+		"PUT /1.0/auth/identities/oidc/{nameOrIdentifier}":               true, // is made by whoever logs in
+		"PUT /1.0/networks/{networkName}/load-balancers/{listenAddress}": true, // no network has one
+		"PUT /1.0/networks/{networkName}/peers/{peerName}":               true,
+		"PUT /1.0/warnings/{id}":                                         true, // comes by itself
+	}, rest.Find(app.Routes()...)
+	for line := range strings.Lines(string(script)) {
+		if f := strings.Fields(line); len(f) > 3 && strings.Join(f[:3], " ") == "! http PUT" {
+			asked[find("PUT", f[3])] = true
+		}
+	}
+	for _, table := range app.Routes() {
+		for _, r := range table {
+			if r.Doc.Matches && strings.HasPrefix(r.Pattern, "PUT ") && !asked[r.Pattern] {
+				t.Errorf("%s is not asked with a wrong If-Match", r.Pattern)
+			}
+		}
+	}
+}
+
 func areas(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir(".")
