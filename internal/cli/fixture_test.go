@@ -52,6 +52,7 @@ func fixture() map[string]answer {
 	c1.Snapshots = []api.InstanceSnapshot{{Name: "snap0", CreatedAt: day}}
 	out := map[string]answer{
 		"GET /1.0":                           {metadata: server(), etag: "e-server"},
+		"GET /1.0?project=masked":            {metadata: map[string]any{"config": map[string]any{"loki.auth.password": true, "user.a": "true"}}},
 		"GET /1.0/instances":                 {metadata: []api.InstanceFull{c10, c2, c1}, names: []string{"/1.0/instances/c1", "/1.0/instances/c2", "/1.0/instances/web?project=x"}},
 		"GET /1.0/instances/c1":              {metadata: c1, etag: "e-c1"},
 		"GET /1.0/instances/c2":              {metadata: c2, etag: "e-c2"},

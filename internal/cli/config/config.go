@@ -2,6 +2,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,14 +28,48 @@ func serverKind(a *command.App) *command.Kind[api.Server, serverConfig] {
 	return &command.Kind[api.Server, serverConfig]{
 		App: a, Noun: "server", Words: "[<remote>:]", Names: 1, Help: serverHelp, Newline: true,
 		Path:     func([]string) string { return "/1.0" },
-		Writable: func(s *api.Server) serverConfig { return serverConfig{texts(s.Config)} },
+		Writable: func(s *api.Server) serverConfig { return newServerConfig(s.Config) },
 		Settings: func(p *serverConfig) *map[string]string { return &p.Config },
 	}
 }
 
 // serverConfig is api.ServerPut with texts for values, which is all that a server takes.
 type serverConfig struct {
-	Config map[string]string `json:"config" yaml:"config"`
+	Config map[string]string
+	// masked are the keys whose values the server does not show: it says true of a secret, and keeps it when it is sent that.
+	masked map[string]bool
+}
+
+func newServerConfig(config map[string]any) serverConfig {
+	out := serverConfig{texts(config), map[string]bool{}}
+	for key, value := range config {
+		out.masked[key] = value == true
+	}
+	return out
+}
+
+// MarshalJSON writes the configuration as it is sent.
+func (c serverConfig) MarshalJSON() ([]byte, error) {
+	config := map[string]any{}
+	for key, value := range c.Config {
+		config[key] = value
+		if c.masked[key] && value == "true" {
+			config[key] = true
+		}
+	}
+	return json.Marshal(map[string]any{"config": config})
+}
+
+// UnmarshalYAML reads the configuration as it is edited.
+func (c *serverConfig) UnmarshalYAML(n *yaml.Node) error {
+	var in struct {
+		Config map[string]any `yaml:"config"`
+	}
+	if err := n.Decode(&in); err != nil {
+		return err
+	}
+	*c = newServerConfig(in.Config)
+	return nil
 }
 
 func texts(in map[string]any) map[string]string {
@@ -232,11 +267,11 @@ func changeServer(a *command.App, args []string, f configFlags) error {
 	if err != nil {
 		return err
 	}
-	config := texts(full.Config)
-	if err := merge(config, f.changes, f.unset); err != nil {
+	next := newServerConfig(full.Config)
+	if err := merge(next.Config, f.changes, f.unset); err != nil {
 		return err
 	}
-	return o.Server.Apply(a.Ctx, http.MethodPut, "/1.0", serverConfig{config}, "")
+	return o.Server.Apply(a.Ctx, http.MethodPut, "/1.0", next, "")
 }
 
 // merge applies changes to config; an empty value removes a key, which must be there if that was asked for by the word unset.
