@@ -53,13 +53,8 @@ var crashes = []struct {
 		d.LXC("image", "copy", "mirror:busybox", "local:")
 		newVersion(d, 1)
 	},
-		func(d *harness.Daemon) {
-			for _, f := range strings.Fields(d.LXC("image", "list", "-f", "csv", "-c", "lf")) {
-				if name, ok := strings.CutPrefix(f, ","); ok {
-					_, _ = d.TryLXC("image", "refresh", name)
-				}
-			}
-		}},
+		func(d *harness.Daemon) { unnamed(d, "refresh") }},
+	{"image-delete", func(d *harness.Daemon) { _, _ = d.TryLXC("image", "import", second) }, func(d *harness.Daemon) { unnamed(d, "delete") }},
 	{"image-import", func(*harness.Daemon) {}, func(d *harness.Daemon) { _, _ = d.TryLXC("image", "import", second) }},
 	{"instance-create", func(*harness.Daemon) {}, func(d *harness.Daemon) { _, _ = d.TryLXC("init", "busybox", "x") }},
 	{"instance-start", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("start", "x") }},
@@ -93,6 +88,22 @@ var crashes = []struct {
 		d.LXC("copy", "x", "y")
 		d.LXC("snapshot", "x", "s1")
 	}, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "y", "--refresh") }},
+	{"instance-send", linked, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "self:y") }},
+	{"instance-receive", linked, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "self:y") }},
+	{"instance-receive", linked, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "self:y", "--mode=push") }},
+	{"instance-refresh", func(d *harness.Daemon) {
+		linked(d)
+		d.LXC("copy", "x", "y")
+		d.LXC("snapshot", "x", "s1")
+	}, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "self:y", "--refresh") }},
+	{"profile-update", func(d *harness.Daemon) {
+		_, _ = d.TryLXC("profile", "create", "px")
+		d.LXC("query", "--wait", "-X", "PUT", "/1.0/profiles/px", "-d", "{}")
+		d.LXC("launch", "busybox", "x", "-p", "default", "-p", "px")
+	}, func(d *harness.Daemon) {
+		_, _ = d.TryLXC("query", "--wait", "-X", "PUT", "/1.0/profiles/px", "-d", `{"config": {"limits.processes": "90"}, "devices": {
+			"d": {"type": "disk", "source": "/usr", "path": "/mnt/d"}, "eth1": {"type": "nic", "network": "lxdbr0", "name": "eth1"}}}`)
+	}},
 	{"instance-rebuild", func(d *harness.Daemon) { d.LXC("init", "busybox", "x") }, func(d *harness.Daemon) { _, _ = d.TryLXC("rebuild", "busybox", "x") }},
 
 	{"instance-create", elsewhere, func(d *harness.Daemon) { _, _ = d.TryLXC("copy", "x", "y", "-s", "vb") }},
@@ -167,6 +178,24 @@ func unnetwork(d *harness.Daemon) {
 func kept(d *harness.Daemon) {
 	d.LXC("init", "busybox", "x")
 	d.LXC("snapshot", "x", "s0")
+}
+
+// linked prepares a stopped instance with a snapshot, and a remote that is the daemon itself, by way of the network.
+func linked(d *harness.Daemon) {
+	kept(d)
+	if !strings.Contains(d.LXC("remote", "list", "-f", "csv"), "self,") {
+		d.LXC("config", "set", "core.https_address", "127.0.0.1:8443")
+		d.LXC("remote", "add", "self", strings.TrimSpace(d.LXC("config", "trust", "add", "--name", "self", "-q")))
+	}
+}
+
+// unnamed does something to the images that have no alias.
+func unnamed(d *harness.Daemon, what string) {
+	for _, f := range strings.Fields(d.LXC("image", "list", "-f", "csv", "-c", "lf")) {
+		if name, ok := strings.CutPrefix(f, ","); ok {
+			_, _ = d.TryLXC("image", what, name)
+		}
+	}
 }
 
 // elsewhere prepares a stopped instance with a snapshot in the first of two pools.
