@@ -174,7 +174,7 @@ func (s *Service) Snapshot(ctx context.Context, proj, name string, post api.Inst
 // spec is the work; admit has found the name.
 func (t *taking) spec() op.Spec {
 	o := snapshotSpec("instance-snapshot", api.OperationSnapshottingInstance, t.snap)
-	o.Run = t.run
+	o.Run, o.Metadata = t.run, map[string]any{"entity_url": t.snap.URL()}
 	t.generated = false // the journal has the name
 	return o
 }
