@@ -218,6 +218,7 @@ var proven = [...]string{
 	"access_management_tls",
 	"images_all_projects",
 	"metadata_configuration_scope",
+	"entities_with_entitlements",
 	"profiles_all_projects",
 	"cloud_init_ssh_keys",
 	"project_default_network_and_storage",

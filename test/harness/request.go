@@ -192,6 +192,11 @@ func (c call) send(req *http.Request) (int, string, error) {
 		if err != nil {
 			return 0, "", err
 		}
+		for _, k := range []string{"Authorization", "Cookie"} { // whoever began it waits for it
+			if v := req.Header.Get(k); v != "" {
+				wait.Header.Set(k, v)
+			}
+		}
 		_, done, err := c.send(wait)
 		return resp.StatusCode, head.String() + done, err
 	}
