@@ -76,8 +76,8 @@ func checkLifecycle(message []byte) error {
 	case ev.Project != e.Project:
 		return fmt.Errorf("%s is of the project %q and %q", e.Action, ev.Project, e.Project)
 	}
-	if r := e.Requestor; r != nil && (r.Address == "" || !slices.Contains(protocols, r.Protocol) || (r.Username == "") != (r.Protocol == "")) {
-		return fmt.Errorf("%s is by %+v", e.Action, *r)
+	if !requested(e.Requestor) {
+		return fmt.Errorf("%s is by %+v", e.Action, *e.Requestor)
 	}
 	if !strings.Contains(form.String(), `\?project`) {
 		return nil
@@ -86,4 +86,9 @@ func checkLifecycle(message []byte) error {
 		return fmt.Errorf("%s of %q in %q has the source %s", e.Action, e.Name, e.Project, e.Source)
 	}
 	return nil
+}
+
+// requested tells whether a requestor is well described; what the daemon does by itself has none.
+func requested(r *api.EventLifecycleRequestor) bool {
+	return r == nil || r.Address != "" && slices.Contains(protocols, r.Protocol) && (r.Username == "") == (r.Protocol == "")
 }
