@@ -77,7 +77,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	d.acls = acl.New(acl.Deps{Store: a.store, Networks: d.networks, LogDir: a.dir.join("logs", "network-acl")})
 	d.images = a.openImages()
 	d.pools = storage.New(storage.Deps{Store: a.store, Drivers: d.backends.Storage, Dir: a.dir.join("storage-pools"),
-		Location: standalone, Unpack: d.images.Unpack, Kept: d.images.Kept})
+		Location: standalone, Warnings: d.warnings, Unpack: d.images.Unpack, Kept: d.images.Kept})
 	d.images.Use(d.pools)
 	a.onClose("storage pools", func(context.Context) error { return d.pools.Close() })
 	a.guests = devlxd.New(devlxd.Deps{Images: d.images, Bearers: d.bearers, Drivers: d.pools.Supported()})
@@ -87,7 +87,7 @@ func (a *App) openDomain(ctx context.Context) (err error) {
 	a.openDepots(d)
 	d.instances = instance.New(context.WithoutCancel(ctx), instance.Deps{
 		Store: a.store, Ops: a.ops, Machine: d.backends.Machine, Volumes: d.pools, Copies: d.pools, Images: d.images, Networks: d.networks, Belongings: d.backups,
-		Kinds: a.kinds(d), Host: host, Announce: a.hub.Announce,
+		Kinds: a.kinds(d), Host: host, Announce: a.hub.Announce, Warnings: d.warnings, BridgeFilter: bridgeFilter,
 		Guests: a.guests, Templates: a.templates(),
 		LoadModule: module.Loader{Loaded: "/sys/module"}.Load,
 		RunDir:     a.dir.join("run"), LogDir: a.dir.join("logs"),

@@ -64,6 +64,16 @@ func parseCPUs(list string) (cpus []int, err error) {
 	return cpus, nil
 }
 
+// bridgeFilter tells whether the firewall sees packets between ports of a bridge.
+func bridgeFilter(six bool) bool {
+	name := "bridge-nf-call-iptables"
+	if six {
+		name = "bridge-nf-call-ip6tables"
+	}
+	b, err := os.ReadFile("/proc/sys/net/bridge/" + name)
+	return err == nil && strings.TrimSpace(string(b)) == "1"
+}
+
 func memoryBytes() (int64, error) {
 	var info syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&info); err != nil {

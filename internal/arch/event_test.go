@@ -47,6 +47,44 @@ func TestLifecycleEvents(t *testing.T) {
 	}
 }
 
+// unraised are the warnings about what is not built: clusters, virtual machines, MAAS, profiles of AppArmor for dnsmasq.
+var unraised = []string{
+	"UndefinedWarning", "TimeSkewDetectedBetweenLeaderAndLocal", "MissingVirtiofsd", "UnableToConnectToMAAS",
+	"SkippingAppArmorForDnsmasqDueToRawDnsmasqBeingSet", "OfflineClusterMember",
+}
+
+// TestWarnings compares the published types of warnings with those that the program raises.
+func TestWarnings(t *testing.T) {
+	tree, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, used := lifecycleEvents(tree)
+	published := 0
+	for _, f := range tree.Go {
+		if f.Test || f.Dir() != "api" {
+			continue
+		}
+		ast.Inspect(f.AST, func(n ast.Node) bool {
+			v, ok := n.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			if kind, ok := v.Type.(*ast.Ident); ok && kind.Name == "WarningType" {
+				published++
+				name := strings.TrimPrefix(v.Names[0].Name, "Warning")
+				if used["Warning"+name] == slices.Contains(unraised, name) {
+					t.Errorf("%s: raised %t; whoever raises it takes it out of the list of those that are not", name, used["Warning"+name])
+				}
+			}
+			return true
+		})
+	}
+	if published != 26 {
+		t.Errorf("%d types of warnings are published", published)
+	}
+}
+
 // lifecycleEvents finds the published events by the names of their constants, and the names that the program uses.
 func lifecycleEvents(tree *arch.Tree) (published map[string]string, used map[string]bool) {
 	published, used = map[string]string{}, map[string]bool{}

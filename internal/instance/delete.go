@@ -10,6 +10,7 @@ import (
 	"lxd/internal/event"
 	"lxd/internal/op"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // Delete returns the work that removes an instance; a running one only with force.
@@ -150,6 +151,9 @@ func (s *Service) forget(ctx context.Context, v view, last func(store.Tx) error)
 			if err := s.d.Belongings.Deleted(tx, v.Project, v.Name); err != nil {
 				return err
 			}
+		}
+		if err := warning.Forget(tx, v.entity()); err != nil {
+			return err
 		}
 		if err := Collection.Delete(tx, v.key()); err != nil {
 			return err

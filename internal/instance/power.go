@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"lxd/internal/instance/cpu"
 	"lxd/internal/machine"
 	"lxd/internal/op"
+	"lxd/internal/schema"
 )
 
 // patience is how long a clean stop may take when the request names no time.
@@ -64,9 +66,29 @@ func (s *Service) startSpec(r Record, action string) op.Spec {
 		if err == nil && cur != nil && cur.frozen.Load() {
 			return s.pause(ctx, t, r, false)
 		}
-		return s.start(ctx, t, r.key(), action)
+		if err = s.start(ctx, t, r.key(), action); err == nil {
+			s.started(ctx, r)
+		}
+		return err
 	}
 	return o
+}
+
+// started notes what is to be known of an instance that was started.
+func (s *Service) started(ctx context.Context, r Record) {
+	s.tell(ctx, api.WarningFailedToAutostartInstance, r, nil)
+	v, err := s.view(ctx, r.Project, r.Name)
+	if err != nil {
+		return // it is gone already
+	}
+	var deaf error
+	for _, cfg := range v.devices {
+		six := strings.Contains(cfg["listen"], "[")
+		if cfg["type"] == "proxy" && schema.IsTrue(cfg["nat"]) && s.d.BridgeFilter != nil && !s.d.BridgeFilter(six) {
+			deaf = errs.Newf(errs.Precondition, "bridged packets do not pass the firewall: instances on the same bridge cannot reach the address that a proxy with nat listens on; load br_netfilter")
+		}
+	}
+	s.tell(ctx, api.WarningProxyBridgeNetfilterNotEnabled, r, deaf)
 }
 
 func (s *Service) stopSpec(r Record, grace time.Duration) op.Spec {

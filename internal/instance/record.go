@@ -12,6 +12,7 @@ import (
 	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // Devices maps a device's name to its configuration.
@@ -146,6 +147,9 @@ func (r *Record) moveTo(to Record) {
 
 // URL is the instance's address.
 func (r Record) URL() string { return project.URL(r.Project, "instances", r.Name) }
+
+// entity is the instance as warnings know it.
+func (r Record) entity() warning.Entity { return warning.Entity{Project: r.Project, URL: r.URL()} }
 
 // ID names the instance's machine and its folders on this host.
 func (r Record) ID() string { return r.Project + "_" + r.Name }

@@ -225,6 +225,23 @@ func (s *Service) bringUpOne(v view) {
 	if err != nil {
 		slog.Error("Could not start an instance", "instance", v.key(), "err", err)
 	}
+	s.tell(s.base, api.WarningFailedToAutostartInstance, v.Record, err)
+}
+
+// tell raises a warning about an instance, or resolves it if nothing is wrong.
+func (s *Service) tell(ctx context.Context, t api.WarningType, r Record, why error) {
+	if s.d.Warnings == nil || ctx.Err() != nil {
+		return
+	}
+	var err error
+	if why == nil {
+		err = s.d.Warnings.Resolve(ctx, t, r.entity())
+	} else {
+		err = s.d.Warnings.Raise(ctx, t, r.entity(), why.Error())
+	}
+	if err != nil && ctx.Err() == nil {
+		slog.Error("Could not note how an instance is", "instance", r.key(), "err", err)
+	}
 }
 
 // resume takes up a machine that went on running while the daemon did not.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"lxd/internal/network"
 	"lxd/internal/op"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // Instances that ask for a number of CPUs are spread over those that there are, also when the daemon was restarted meanwhile.
@@ -260,6 +262,80 @@ func TestExecFails(t *testing.T) {
 	}
 	if err := o.Wait(t.Context()); err == nil || o.API().Metadata["return"] != -1 {
 		t.Error(err, o.API().Metadata)
+	}
+}
+
+// An instance that does not come up with the server is warned of until it runs.
+func TestAutostartFailure(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"c1", "c2"} {
+		post := request(name)
+		post.Config = map[string]string{"boot.autostart": "true"}
+		if err := w.create(t, post); err != nil {
+			t.Fatal(err)
+		}
+	}
+	warned := func() (out []string) {
+		all, err := warning.New(warning.Deps{Store: w.st}).List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range all {
+			out = append(out, a.Type+" "+a.Project+" "+a.EntityURL+" "+a.Status)
+		}
+		slices.Sort(out)
+		return out
+	}
+	w.svc.Shutdown(t.Context())
+	w.failing(t, "machine start")
+	w.daemon(t)
+	if err := w.svc.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually(t, "two warnings", func() bool {
+		return slices.Equal(warned(), []string{
+			"Failed to autostart instance default /1.0/instances/c1 new", "Failed to autostart instance default /1.0/instances/c2 new",
+		})
+	})
+	w.heal("machine start")
+	if err := w.state(t, "c1", "start", 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := warned(); got[0] != "Failed to autostart instance default /1.0/instances/c1 resolved" {
+		t.Error(got)
+	}
+	if err := w.remove(t, "c2", true); err != nil {
+		t.Fatal(err)
+	}
+	if got := warned(); len(got) != 1 {
+		t.Error("the warning stays without its instance:", got)
+	}
+}
+
+// A proxy that the firewall makes does not reach neighbours on the bridge unless bridged packets pass the firewall; here those of IPv6 do.
+func TestProxyWithoutBridgeFilter(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		listen, nat string
+		want        int
+	}{"c1": {"tcp:192.0.2.1:80", "true", 1}, "c2": {"tcp:[2001:db8::1]:80", "true", 0}, "c3": {"tcp:192.0.2.1:80", "false", 0}} {
+		post := request(name)
+		post.Devices = map[string]map[string]string{"web": {"type": "proxy", "listen": c.listen, "nat": c.nat}}
+		maps.Copy(post.Devices, request(name).Devices)
+		if err := w.create(t, post); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.state(t, name, "start", 0); err != nil {
+			t.Fatal(err)
+		}
+		all, err := warning.New(warning.Deps{Store: w.st}).List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = slices.DeleteFunc(all, func(a api.Warning) bool { return a.EntityURL != "/1.0/instances/"+name })
+		if len(all) != c.want || c.want == 1 && all[0].Type != api.WarningProxyBridgeNetfilterNotEnabled.String() {
+			t.Error(name, all)
+		}
 	}
 }
 

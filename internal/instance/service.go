@@ -24,6 +24,7 @@ import (
 	"lxd/internal/project"
 	"lxd/internal/storage"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // Keys are the configuration keys of instances and profiles.
@@ -125,6 +126,12 @@ type Host struct {
 	IDMap, Reserved []machine.IDRange
 }
 
+// Warnings is where the administrator learns of problems.
+type Warnings interface {
+	Raise(ctx context.Context, t api.WarningType, e warning.Entity, message string) error
+	Resolve(ctx context.Context, t api.WarningType, e warning.Entity) error
+}
+
 // Deps is what the service needs.
 type Deps struct {
 	Store   store.Store
@@ -145,8 +152,12 @@ type Deps struct {
 	Host  Host
 	// Location is the name of this member; "" when it is not in a cluster.
 	Location string
+	// Warnings is told of what went wrong while nobody waited for an answer, besides the log; it may be nil.
+	Warnings Warnings
 	// Announce publishes an event.Change that no record goes with; nil is no one.
 	Announce func(any)
+	// BridgeFilter tells whether packets between ports of a bridge pass the firewall, those of IPv6 or of IPv4; nil is not asked.
+	BridgeFilter func(six bool) bool
 	// LoadModule makes the kernel have a module.
 	LoadModule func(ctx context.Context, name string) error
 	// RunDir and LogDir hold a folder for each instance.

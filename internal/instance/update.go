@@ -20,6 +20,7 @@ import (
 	"lxd/internal/schema"
 	"lxd/internal/storage"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // Writable is the part of an instance that clients may write, and what If-Match guards.
@@ -509,6 +510,9 @@ func (m *moving) exchange(tx store.Tx) error {
 		if err := b.Renamed(tx, m.from.Project, m.from.Name, m.to.Name); err != nil {
 			return err
 		}
+	}
+	if err := warning.Forget(tx, m.from.entity()); err != nil {
+		return err
 	}
 	return Collection.Delete(tx, m.from.key())
 }

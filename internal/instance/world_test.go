@@ -27,6 +27,7 @@ import (
 	"lxd/internal/schema"
 	"lxd/internal/storage"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // host is a computer of which all is in memory: it outlives the daemons that use it.
@@ -485,6 +486,18 @@ func (n nic) Detach(context.Context) error {
 	})
 }
 
+// proxyKind is a device without effects.
+func proxyKind() device.Kind {
+	return device.Kind{Type: "proxy", Keys: schema.New("proxy",
+		schema.Key{Name: "listen", Type: schema.String, Short: "Listen"}, schema.Key{Name: "nat", Type: schema.Bool, Short: "NAT"}),
+		New: func(context.Context, device.Env, device.Config) (device.Device, error) { return nothing{}, nil }}
+}
+
+type nothing struct{}
+
+func (nothing) Attach(context.Context) (device.Grant, error) { return device.Grant{}, nil }
+func (nothing) Detach(context.Context) error                 { return nil }
+
 // images has one image.
 type images struct{}
 
@@ -554,7 +567,7 @@ func (w *world) daemon(t *testing.T) {
 	base, cancel := context.WithCancel(context.Background())
 	w.ops = op.NewManager(base, op.Options{Store: w.st, Location: "none", Hook: w.step})
 	w.svc = instance.New(base, instance.Deps{
-		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Copies: volumes{w.host}, Images: images{}, Networks: &w.nets, Kinds: []device.Kind{disk.Kind(nil), w.nicKind()},
+		Store: w.st, Ops: w.ops, Machine: w.host, Volumes: volumes{w.host}, Copies: volumes{w.host}, Images: images{}, Networks: &w.nets, Kinds: []device.Kind{disk.Kind(nil), w.nicKind(), proxyKind()},
 		LoadModule: func(_ context.Context, name string) error {
 			if name == "missing" {
 				return errs.Newf(errs.Unavailable, "there is no module %s", name)
@@ -563,7 +576,7 @@ func (w *world) daemon(t *testing.T) {
 		},
 		Host: instance.Host{Architecture: "x86_64", CPUs: []int{0, 1, 2, 3}, Memory: 8 << 30, Boot: "boot-1", Nodes: map[int][]int{0: {0, 1}, 1: {2, 3}},
 			IDMap: []machine.IDRange{{Host: 1000000, Inside: 0, Size: 1000000000}}},
-		Location: "none", Announce: w.note, RunDir: w.dir + "/run", LogDir: w.dir + "/logs",
+		Location: "none", Announce: w.note, Warnings: warning.New(warning.Deps{Store: w.st}), BridgeFilter: func(six bool) bool { return six }, RunDir: w.dir + "/run", LogDir: w.dir + "/logs",
 	})
 	w.profiles = profile.New(profile.Deps{Store: w.st, Instances: w.svc})
 	for kind, r := range w.svc.Recoverers() {

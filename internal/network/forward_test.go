@@ -221,6 +221,17 @@ func TestACLThatChangesMeanwhile(t *testing.T) {
 	}
 }
 
+// TestLargePrefix warns of networks whose machines cannot choose addresses by themselves.
+func TestLargePrefix(t *testing.T) {
+	w := setup(t)
+	w.create(t, "br0", map[string]string{"ipv6.address": "fd42:1::1/80"})
+	must(t, w.Inspect(t.Context()))
+	must(t, w.Inspect(t.Context()))
+	if got := slices.DeleteFunc(*w.warnings, func(s string) bool { return s == "-" }); len(got) != 1 || !strings.HasPrefix(got[0], "br0: "+api.WarningIPV6NetworksWithAPrefixLargerThan64ArentProperlySupportedByDnsmasq.String()+": fd42:1::1/80") {
+		t.Error(got)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	w := setup(t)
 	w.create(t, "br0", nil)

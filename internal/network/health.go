@@ -3,7 +3,9 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -64,7 +66,36 @@ func (s *Service) judge(ctx context.Context, r Record) error {
 		}
 		wrong = append(wrong, found...)
 	}
-	return s.tell(ctx, r, strings.Join(wrong, "; "))
+	return errors.Join(s.tell(ctx, r, strings.Join(wrong, "; ")), s.measure(ctx, r))
+}
+
+// measure warns of an IPv6 network in which addresses cannot be given by the usual rules.
+func (s *Service) measure(ctx context.Context, r Record) error {
+	p, err := netip.ParsePrefix(r.Config["ipv6.address"])
+	switch {
+	case s.d.Warnings == nil:
+		return nil
+	case err == nil && p.Bits() > 64:
+		message := fmt.Sprintf("%s is larger than 64 bits: machines cannot choose addresses by themselves, and dnsmasq serves such networks poorly", p)
+		return s.once(ctx, r, message)
+	}
+	return s.once(ctx, r, "")
+}
+
+// once raises or resolves the warning about a prefix when that changes.
+func (s *Service) once(ctx context.Context, r Record, message string) error {
+	const t = api.WarningIPV6NetworksWithAPrefixLargerThan64ArentProperlySupportedByDnsmasq
+	s.mu.Lock()
+	told, known := s.prefixes[r.Name]
+	s.prefixes[r.Name] = message
+	s.mu.Unlock()
+	switch {
+	case known && told == message:
+		return nil
+	case message == "":
+		return s.d.Warnings.Resolve(ctx, t, r.entity())
+	}
+	return s.d.Warnings.Raise(ctx, t, r.entity(), message)
 }
 
 // look is judge after a change: that succeeded whatever there is to tell.
@@ -114,6 +145,7 @@ func (s *Service) trouble(t Trouble) {
 func (s *Service) resolved(tx store.Tx, r Record) error {
 	s.mu.Lock()
 	delete(s.told, r.Name)
+	delete(s.prefixes, r.Name)
 	s.mu.Unlock()
 	return warning.Forget(tx, r.entity())
 }

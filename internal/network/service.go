@@ -62,12 +62,14 @@ type Service struct {
 	mu   sync.Mutex
 	down map[string]error  // name to why the network did not come up
 	told map[string]string // name to what the administrator was told last
-	left map[string]*departed
+	// prefixes is name to what was told of its IPv6 prefix.
+	prefixes map[string]string
+	left     map[string]*departed
 }
 
 // New makes the service; it has no effects but that drivers know whom to tell of problems.
 func New(d Deps) *Service {
-	s := &Service{d: d, down: map[string]error{}, told: map[string]string{}, left: map[string]*departed{}}
+	s := &Service{d: d, down: map[string]error{}, told: map[string]string{}, prefixes: map[string]string{}, left: map[string]*departed{}}
 	for _, driver := range d.Drivers {
 		if r, ok := driver.(Reporter); ok {
 			r.Report(s.trouble)

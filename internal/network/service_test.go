@@ -91,12 +91,18 @@ func (w world) daemon() *network.Service {
 // told notes the warnings, and "-" where one was resolved.
 type told struct{ list *[]string }
 
-func (w told) Raise(_ context.Context, _ api.WarningType, e warning.Entity, message string) error {
+func (w told) Raise(_ context.Context, t api.WarningType, e warning.Entity, message string) error {
+	if t != api.WarningNetworkUnavailable {
+		message = t.String() + ": " + message
+	}
 	*w.list = append(*w.list, strings.TrimPrefix(e.URL, "/1.0/networks/")+": "+message)
 	return nil
 }
 
-func (w told) Resolve(_ context.Context, _ api.WarningType, e warning.Entity) error {
+func (w told) Resolve(_ context.Context, t api.WarningType, e warning.Entity) error {
+	if t != api.WarningNetworkUnavailable {
+		return nil
+	}
 	if n := len(*w.list); n > 0 && strings.HasPrefix((*w.list)[n-1], strings.TrimPrefix(e.URL, "/1.0/networks/")+":") {
 		*w.list = append(*w.list, "-")
 	}

@@ -9,6 +9,7 @@ import (
 	"lxd/api"
 	"lxd/internal/errs"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // ListPools is all pools by name.
@@ -207,6 +208,9 @@ func (s *Service) destroy(ctx context.Context, r PoolRecord) error {
 		}
 		if r.Status == created {
 			tx.Announce(poolChange(api.LifecycleStoragePoolDeleted, r))
+		}
+		if err := warning.Forget(tx, r.entity()); err != nil {
+			return err
 		}
 		return Pools.Delete(tx, r.Name)
 	})

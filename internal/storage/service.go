@@ -30,6 +30,8 @@ type Deps struct {
 	Unpack func(ctx context.Context, fingerprint, root string, progress func(string)) error
 	// Kept tells, within a transaction, whether there is still an image of that fingerprint; nil means that there always is.
 	Kept func(tx store.Tx, fingerprint string) (bool, error)
+	// Warnings is told of pools that cannot be used, besides the log; it may be nil.
+	Warnings Warnings
 	// Now is the clock; nil is the real one.
 	Now func() time.Time
 }
@@ -75,9 +77,11 @@ func (s *Service) Start(ctx context.Context) error {
 		return nil
 	})
 	for _, r := range all {
-		if err := s.takeUp(ctx, r); err != nil {
-			slog.Error("A storage pool is not as it should be: mend the cause and restart the daemon", "pool", r.Name, "err", err)
+		why := s.takeUp(ctx, r)
+		if why != nil {
+			slog.Error("A storage pool is not as it should be: mend the cause; it is tried again each minute", "pool", r.Name, "err", why)
 		}
+		s.tell(ctx, r, why)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"lxd/internal/project"
 	"lxd/internal/storage"
 	"lxd/internal/store"
+	"lxd/internal/warning"
 )
 
 // flaky is a driver whose next Open can be made to fail.
@@ -85,7 +87,7 @@ func newWorld(t *testing.T, more ...storage.Driver) *world {
 func (w *world) restart(t *testing.T) {
 	t.Helper()
 	w.svc = storage.New(storage.Deps{
-		Store: w.st, Drivers: append([]storage.Driver{w.driver}, w.more...), Dir: w.dir, Location: "none",
+		Store: w.st, Drivers: append([]storage.Driver{w.driver}, w.more...), Dir: w.dir, Location: "none", Warnings: warning.New(warning.Deps{Store: w.st}),
 		Now:  func() time.Time { return time.Unix(1, 0) },
 		Kept: func(store.Tx, string) (bool, error) { return !w.gone, nil },
 		Unpack: func(ctx context.Context, fp, root string, progress func(string)) error {
@@ -218,6 +220,37 @@ func TestPoolThatDoesNotOpen(t *testing.T) {
 	w.restart(t)
 	_, err := w.svc.Mount(t.Context(), "p", instance("c1"))
 	wants(t, err, errs.Unavailable, "disk gone")
+}
+
+// TestPoolThatComesBack is a pool whose disk is away for a while: the administrator is told, and it is used again without a restart.
+func TestPoolThatComesBack(t *testing.T) {
+	w := newWorld(t)
+	w.pool(t, "p")
+	warned := func(want ...string) {
+		t.Helper()
+		all, err := warning.New(warning.Deps{Store: w.st}).List(t.Context())
+		must(t, err)
+		var got []string
+		for _, a := range all {
+			got = append(got, a.Type+" "+a.EntityURL+" "+a.Status+" "+a.LastMessage)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("warnings %q, want %q", got, want)
+		}
+	}
+	w.driver.fail = errors.New("disk gone")
+	w.restart(t)
+	warned("Storage pool unavailable /1.0/storage-pools/p new disk gone")
+	w.svc.Retry(t.Context())
+	_, err := w.svc.Mount(t.Context(), "p", instance("c1"))
+	wants(t, err, errs.Unavailable, "disk gone")
+	w.driver.fail = nil
+	w.svc.Retry(t.Context())
+	must(t, w.svc.CreateEmpty(t.Context(), "p", instance("c1")))
+	warned("Storage pool unavailable /1.0/storage-pools/p resolved disk gone")
+	must(t, w.svc.Delete(t.Context(), "p", instance("c1")))
+	must(t, w.svc.DeletePool(t.Context(), "p"))
+	warned()
 }
 
 func TestPoolInUse(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"lxd/internal/driver/firewall/nft"
 	"lxd/internal/driver/machine/lxc"
 	"lxd/internal/driver/network/bridge"
+	"lxd/internal/host/cgroup"
 	"lxd/internal/host/relay"
 	"lxd/internal/machine"
 	"lxd/internal/network"
@@ -36,6 +37,8 @@ type Set struct {
 	NAT    proxy.NAT
 	// Firewall names the program whose rules are used, for the server's description of itself.
 	Firewall string
+	// Lacks tells what instances could be given if the host had it; nil is nothing.
+	Lacks func() ([]cgroup.Feature, error)
 	// Close lets go of the host; what runs goes on running.
 	Close func() error
 }
@@ -65,6 +68,13 @@ func Open(h Host) (Set, error) {
 		Relays:   relay.Keeper{Program: self, Dir: filepath.Join(h.Dir, "relays")},
 		NAT:      firewall,
 		Firewall: "nftables",
+		Lacks: func() ([]cgroup.Feature, error) {
+			t, err := cgroup.Open("/sys/fs/cgroup")
+			if err != nil {
+				return nil, err
+			}
+			return t.Lacks(), nil
+		},
 		Close: func() error {
 			bridges.Close()
 			return containers.Close()
