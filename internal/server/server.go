@@ -262,11 +262,11 @@ func Shown(config map[string]string) map[string]any {
 	return all
 }
 
-// unhidden puts the present secrets in the place of those that were only shown to be there.
+// unhidden puts the present secrets in the place of those that were only shown to be there. Some clients know nothing but texts.
 func unhidden(config map[string]any, old map[string]string) map[string]any {
 	next := maps.Clone(config)
 	for name, v := range config {
-		if k, _ := keys.Lookup(name); k.Secret && v == true && old[name] != "" {
+		if k, _ := keys.Lookup(name); k.Secret && (v == true || v == "true") && old[name] != "" {
 			next[name] = old[name]
 		}
 	}
