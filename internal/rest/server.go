@@ -62,6 +62,7 @@ type Server struct {
 	phase  atomic.Int32
 	edits  stripes
 	tally  tally
+	shares shares
 	lines  lines
 	chunks sync.Pool // of *bufio.Writer
 }
@@ -162,6 +163,11 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) err
 		s.invite(w, r, StatusOf(err))
 		return err
 	}
+	leave, err := s.shares.enter(r, id)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := errors.Join(inSession(r, id), bodyType(r, route, id)); err != nil {
 		return err
 	}

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"lxd/internal/auth/limit"
 )
 
 // capacity is how many connections may be open at a time.
@@ -17,7 +20,8 @@ const capacity = 4096
 const settled = 2 * time.Second
 
 // gate is a listener that keeps the number of connections within bounds. When it is full, the connection that has waited longest
-// without a request gives way; when all are at work, the new one does.
+// without a request gives way. When all are at work, the oldest of the address that has most of them does, so that nobody can have
+// them all; if that is the address of the new one, the new one does.
 type gate struct {
 	net.Listener
 	most int
@@ -28,6 +32,8 @@ type gate struct {
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
+	// from counts them by where they come from.
+	from map[netip.Prefix]int
 }
 
 // conn is a connection of a gate.
@@ -38,10 +44,14 @@ type conn struct {
 	// waiting tells that no request is being answered, since when.
 	waiting bool
 	since   time.Time
+	// from is the network of the client; of one that a proxy announces it is the proxy's until the client is known.
+	from      netip.Prefix
+	announced bool
+	admitted  time.Time
 }
 
 func newGate(l net.Listener, most int) *gate {
-	return &gate{Listener: l, most: most, settled: settled, conns: map[*conn]struct{}{}}
+	return &gate{Listener: l, most: most, settled: settled, conns: map[*conn]struct{}{}, from: map[netip.Prefix]int{}}
 }
 
 // Accept returns the next connection that there is room for.
@@ -51,10 +61,12 @@ func (g *gate) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		c := &conn{gate: g, waiting: true, since: time.Now(), from: network(raw), admitted: time.Now()}
 		if g.announced != nil && g.announced(raw.RemoteAddr()) {
+			c.announced = true
 			raw = proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.USE), proxyproto.SetReadHeaderTimeout(headerTime))
 		}
-		c := &conn{Conn: raw, gate: g, waiting: true, since: time.Now()}
+		c.Conn = raw
 		if g.admit(c) {
 			return c, nil
 		}
@@ -67,12 +79,16 @@ func (g *gate) admit(c *conn) bool {
 	var out *conn
 	if len(g.conns) >= g.most {
 		if out = g.longest(); out == nil {
+			out = g.hoarded(c.from)
+		}
+		if out == nil {
 			g.mu.Unlock()
 			return false
 		}
-		delete(g.conns, out)
+		g.forget(out)
 	}
 	g.conns[c] = struct{}{}
+	g.from[c.from]++
 	g.mu.Unlock()
 	if out != nil {
 		_ = out.Close() // its client sees the end
@@ -91,14 +107,60 @@ func (g *gate) longest() (out *conn) {
 	return out
 }
 
+// hoarded is the oldest connection of the address that has most of them, unless that is hardly more than those of a newcomer's.
+func (g *gate) hoarded(newcomer netip.Prefix) (out *conn) {
+	var worst netip.Prefix
+	for from, n := range g.from {
+		if n > g.from[worst] {
+			worst = from
+		}
+	}
+	if g.from[worst] <= g.from[newcomer]+1 {
+		return nil
+	}
+	for c := range g.conns {
+		if c.from == worst && (out == nil || c.admitted.Before(out.admitted)) {
+			out = c
+		}
+	}
+	return out
+}
+
+// forget takes a connection off the list, if it is on it.
+func (g *gate) forget(c *conn) {
+	if _, ok := g.conns[c]; !ok {
+		return
+	}
+	delete(g.conns, c)
+	if g.from[c.from]--; g.from[c.from] <= 0 {
+		delete(g.from, c.from)
+	}
+}
+
+func network(c net.Conn) netip.Prefix {
+	p, _ := limit.Network(c.RemoteAddr().String()) // what comes from nowhere counts as of one place
+	return p
+}
+
 // Close takes the connection off the list and closes it.
 func (c *conn) Close() error {
 	c.once.Do(func() {
 		c.gate.mu.Lock()
 		defer c.gate.mu.Unlock()
-		delete(c.gate.conns, c)
+		c.gate.forget(c)
 	})
 	return c.Conn.Close()
+}
+
+// move counts the connection as one from elsewhere.
+func (c *conn) move(from netip.Prefix) {
+	if _, ok := c.gate.conns[c]; !ok || from == c.from {
+		return
+	}
+	c.gate.forget(c)
+	c.from, c.announced = from, false
+	c.gate.conns[c] = struct{}{}
+	c.gate.from[from]++
 }
 
 // note is the ConnState of the http.Server: it tells who waits.
@@ -110,8 +172,13 @@ func note(c net.Conn, state http.ConnState) {
 	if !ok {
 		return
 	}
+	from := own.from
+	if own.announced && state == http.StateActive {
+		from = network(own) // it is known by now, since a request has begun
+	}
 	own.gate.mu.Lock()
 	defer own.gate.mu.Unlock()
+	own.move(from)
 	own.waiting, own.since = state == http.StateNew || state == http.StateIdle, time.Now()
 }
 

@@ -40,7 +40,7 @@ type Limiter struct {
 // Try lets prove judge a credential that came from address, which is that of a connection. It fails with ErrTooMany, and does not ask,
 // when too many wrong ones came from there. A credential that is good once only is given as "": it is not remembered. An error of prove counts as a wrong credential unless its kind says that the fault is ours.
 func (l *Limiter) Try(address, credential string, prove func() error) error {
-	from, remote := network(address)
+	from, remote := Network(address)
 	if l == nil || !remote {
 		return prove()
 	}
@@ -65,7 +65,7 @@ func (l *Limiter) Admit(address string) error { return l.Try(address, "", func()
 
 // Failed counts a wrong credential of an address.
 func (l *Limiter) Failed(address string) {
-	if from, remote := network(address); l != nil && remote {
+	if from, remote := Network(address); l != nil && remote {
 		l.count(from)
 	}
 }
@@ -106,9 +106,9 @@ func (l *Limiter) count(from netip.Prefix) {
 	}
 }
 
-// network is the part of an address that does not differ between connections of one client: of IPv6 that is what a site hands out.
+// Network is the part of an address that does not differ between connections of one client: of IPv6 that is what a site hands out.
 // remote is false for the unix socket.
-func network(address string) (p netip.Prefix, remote bool) {
+func Network(address string) (p netip.Prefix, remote bool) {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return p, false
