@@ -26,6 +26,8 @@ type crowd struct {
 	d       *harness.Daemon
 	address string
 	config  *tls.Config
+	// operation is the address of one that goes on.
+	operation string
 }
 
 // calm requests with n clients for a while, once all of them are connected, and returns the p99 of the times that answers took.
@@ -95,7 +97,7 @@ func (c *crowd) misbehave(ctx context.Context, kind int) {
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Now()) })
 	defer stop()
 	conn := tls.Client(raw, c.config)
-	switch kind % 5 {
+	switch kind % ways {
 	case 0: // silent from the start
 	case 1: // half a handshake
 		_, _ = raw.Write([]byte{22, 3, 1, 2, 0, 1, 0})
@@ -103,7 +105,7 @@ func (c *crowd) misbehave(ctx context.Context, kind int) {
 		drip(ctx, conn, "GET /1.0 HTTP/1.1\r\nHost: x\r\nX-Long: ", "x", 100*time.Millisecond)
 	case 3: // a body that never ends
 		drip(ctx, conn, "POST /1.0/profiles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{", " ", 200*time.Millisecond)
-	case 4: // headers without end, over and over
+	case oversized: // headers without end, over and over
 		for ctx.Err() == nil {
 			again := &http.Transport{TLSClientConfig: c.config.Clone(), DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return harness.DialIn(c.d.Netns)(ctx, network, c.address)
@@ -118,8 +120,59 @@ func (c *crowd) misbehave(ctx context.Context, kind int) {
 			}
 			time.Sleep(2 * time.Second) // what a handshake costs is not the point here
 		}
+	case 5: // answers that are asked for and not read
+		for ctx.Err() == nil {
+			if _, err := io.WriteString(conn, "GET /1.0/metadata/configuration HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				break
+			}
+		}
+	case 6: // events that are not read
+		_, _ = io.WriteString(conn, "GET /1.0/events?all-projects=true HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	case 7: // waiting for what does not end, a hundred times on one connection
+		c.await(ctx)
+	case 8: // half of the connection closed after half a request
+		_, _ = io.WriteString(conn, "GET /1.0/profiles HTTP/1.1\r\n")
+		_ = conn.CloseWrite()
 	}
 	<-ctx.Done()
+}
+
+const (
+	// ways is how many there are to misbehave.
+	ways = 9
+	// oversized is the one that makes new connections.
+	oversized = 4
+)
+
+// staying is how many of n connections the daemon has no reason to end soon: bodies that drip, events, and waiting are work of a sort.
+func staying(n int) (stay int) {
+	for kind := range n {
+		switch kind % ways {
+		case 3, 5, 6, 7:
+			stay++
+		}
+	}
+	return stay
+}
+
+// await waits for the operation a hundred times.
+func (c *crowd) await(ctx context.Context) {
+	client, leave := c.client(true)
+	client.Timeout = 0
+	context.AfterFunc(ctx, leave)
+	if err := request(client); err != nil { // so that there is one connection for all
+		c.t.Error(err)
+	}
+	for range 100 {
+		go func() {
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://lxd"+c.operation+"/wait", nil)
+			if resp, err := client.Do(req); err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}
+		}()
+	}
 }
 
 func drip(ctx context.Context, conn io.Writer, head, part string, pause time.Duration) {
@@ -143,11 +196,38 @@ func (c *crowd) open() int {
 	return len(fds)
 }
 
+// goroutines is how many the daemon has.
+func (c *crowd) goroutines() (n int) {
+	c.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: harness.DialIn(c.d.Netns)}}
+	resp, err := client.Get("http://127.0.0.1:8444/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := fmt.Fscanf(resp.Body, "goroutine profile: total %d", &n); err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+// begin makes an operation that goes on.
+func (c *crowd) begin() {
+	c.t.Helper()
+	c.d.LXC("config", "trust", "add", "--name", "waited", "-q")
+	_, body := c.d.HTTP("GET", "/1.0/operations", "")
+	_, rest, ok := strings.Cut(body, `"running":["`)
+	c.operation, _, _ = strings.Cut(rest, `"`)
+	if !ok {
+		c.t.Fatal("no operation is running: ", body)
+	}
+}
+
 // TestCrowd has 500 clients, of which 50 misbehave. The others hardly notice, and of those 50 nothing is left.
 func TestCrowd(t *testing.T) {
 	d := harness.New(t)
 	d.Start()
-	d.LXC("config", "set", "core.https_address=127.0.0.1:8443")
+	d.LXC("config", "set", "core.https_address=127.0.0.1:8443", "core.debug_address=127.0.0.1:8444")
 	conf := filepath.Join(filepath.Dir(d.Dir), "conf")
 	token := strings.TrimSpace(d.LXC("config", "trust", "add", "--name", "crowd", "-q"))
 	d.LXC("remote", "add", "box", token)
@@ -156,14 +236,16 @@ func TestCrowd(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &crowd{t: t, d: d, address: "127.0.0.1:8443", config: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}}}
+	c.begin()
 	c.calm(20, time.Second) // what is made once is made
-	base := c.open()
+	base, threads := c.open(), c.goroutines()
 	quiet := c.calm(450, 4*time.Second)
+	memory := d.PeakMemory()
 	ctx, end := context.WithCancel(t.Context())
 	busy, endBusy := context.WithCancel(ctx)
 	var bad, noisy sync.WaitGroup
 	for kind := range 50 {
-		if kind%5 == 4 {
+		if kind%ways == oversized {
 			noisy.Go(func() { c.misbehave(busy, kind) })
 			continue
 		}
@@ -181,13 +263,21 @@ func TestCrowd(t *testing.T) {
 	if loud > limit {
 		t.Errorf("p99 was %s without and %s with those who misbehave", quiet, loud)
 	}
+	if more := d.PeakMemory() - memory; more > 96<<20 {
+		t.Errorf("those who misbehave took %d MiB", more>>20)
+	}
 	endBusy()
 	noisy.Wait()
-	// of the 40 others, 30 send no whole header: they are let go although they hold on
-	c.shrinks(base+5+10, 20*time.Second)
+	// who sends no whole request is let go although it holds on
+	c.shrinks(base+5+staying(50), 20*time.Second)
 	end()
 	bad.Wait()
 	c.shrinks(base+5, 20*time.Second)
+	for deadline := time.Now().Add(20 * time.Second); c.goroutines() > threads+10; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("there are %d goroutines, and were %d", c.goroutines(), threads)
+		}
+	}
 }
 
 // shrinks waits until the daemon has no more than so many files open.
