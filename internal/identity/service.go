@@ -199,8 +199,36 @@ func (s *Service) Named(ctx context.Context, o auth.Object) string {
 	if err != nil {
 		return o.URL
 	}
-	if r, err := s.Find(ctx, words[0], name); err == nil {
-		return r.URL()
+	at := o.URL
+	err = s.d.Store.View(ctx, func(tx store.Tx) error {
+		r, err := find(tx, words[0], name)
+		if errs.Is(err, errs.NotFound) && words[0] == tls {
+			if id := certificate(tx, name); id != "" {
+				at = URL(tls, id)
+			}
+		}
+		if err == nil {
+			at = r.URL()
+		}
+		return nil
+	})
+	if err != nil {
+		return o.URL
 	}
-	return o.URL
+	return at
+}
+
+// certificate is the fingerprint of the legacy certificate that is called so; "" if it is none or not known which.
+func certificate(tx store.Tx, name string) (found string) {
+	for c, err := range trust.Collection.All(tx, "") {
+		begun := len(name) >= shortest && strings.HasPrefix(c.Fingerprint, strings.ToLower(name))
+		switch {
+		case err != nil || c.Name != name && !begun:
+		case found != "":
+			return ""
+		default:
+			found = c.Fingerprint
+		}
+	}
+	return found
 }

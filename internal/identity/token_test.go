@@ -154,7 +154,12 @@ func TestUpdate(t *testing.T) {
 func TestNamed(t *testing.T) {
 	w := newWorld(t)
 	f := trust.Fingerprint(w.put(t, "my laptop"))
+	legacy := newCertificate(t, time.Hour)
+	if _, err := w.trust.Add(t.Context(), api.CertificatesPost{Type: "client", Name: "old", Certificate: text(legacy)}, nil); err != nil {
+		t.Fatal(err)
+	}
 	for from, to := range map[string]string{
+		"/1.0/auth/identities/tls/old": identity.URL("tls", trust.Fingerprint(legacy)), "/1.0/auth/identities/oidc/old": "/1.0/auth/identities/oidc/old",
 		"/1.0/auth/identities/tls/my%20laptop": identity.URL("tls", f), "/1.0/auth/identities/tls/" + f[:12]: identity.URL("tls", f),
 		"/1.0/auth/identities/tls/" + f: identity.URL("tls", f), "/1.0/auth/identities/tls/nobody": "/1.0/auth/identities/tls/nobody",
 		"/1.0/auth/identities/tls/%zz": "/1.0/auth/identities/tls/%zz", "/1.0/auth/identities": "/1.0/auth/identities",
