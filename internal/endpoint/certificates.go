@@ -7,6 +7,7 @@ import (
 	"lxd/api"
 	"lxd/internal/auth"
 	"lxd/internal/errs"
+	"lxd/internal/identity"
 	"lxd/internal/op"
 	"lxd/internal/rest"
 	"lxd/internal/trust"
@@ -27,6 +28,10 @@ func Certificates(svc *trust.Service) []rest.Route {
 }
 
 type certificates struct{ svc *trust.Service }
+
+// errBeyond is why not everybody who may make or edit identities may do so with certificates, which have no groups to limit them.
+var errBeyond = errs.Newf(errs.Forbidden, "not authorized: a certificate of this kind may do more than you may give; permission_manager on the server is needed, "+
+	"or make an identity with groups instead (\"lxc auth identity create\")")
 
 // rules tells whether the caller decides over the certificates of others.
 func (certificates) rules(c *rest.Call, entitlement string) bool {
@@ -89,8 +94,12 @@ func (h certificates) save(ctx context.Context, c *rest.Call, next api.Certifica
 	if err != nil {
 		return err
 	}
-	edits := h.may(c, cert, "can_edit")
-	if !h.own(c, cert) && !edits {
+	edits := h.may(c, cert, "can_edit") && identity.Manages(c.Caller)
+	switch {
+	case h.own(c, cert), edits:
+	case h.may(c, cert, "can_edit"):
+		return errBeyond
+	default:
 		return errs.Newf(errs.Forbidden, "not authorized: a client may replace its own certificate only")
 	}
 	return h.svc.Update(ctx, cert.Fingerprint, next, edits)
@@ -119,6 +128,8 @@ func (h certificates) add(ctx context.Context, c *rest.Call, in api.Certificates
 		return h.redeem(ctx, c, in)
 	case !h.rules(c, "can_create_identities"):
 		return "", nil, errs.Newf(errs.Forbidden, "not authorized: a client is added by one that is trusted already, or with a token")
+	case !identity.Manages(c.Caller):
+		return "", nil, errBeyond
 	case in.Token:
 		spec, err := h.svc.Issue(ctx, in)
 		return "", &spec, err

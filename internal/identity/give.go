@@ -10,16 +10,16 @@ import (
 	"lxd/internal/store"
 )
 
-// manages tells whether the caller decides over who may do what. Such a one is as good as an administrator: it can put itself into
+// Manages tells whether the caller decides over who may do what. Such a one is as good as an administrator: it can put itself into
 // any group.
-func manages(caller auth.Identity) bool {
+func Manages(caller auth.Identity) bool {
 	return caller.Admin || caller.May(auth.Object{Entity: "server", URL: "/1.0"}, "permission_manager")
 }
 
 // MayGive fails unless the caller may give others, or itself, what these groups give: nobody gives what he has not. It is asked before
 // an identity gets a group, and before anybody gets what another identity proves itself with.
 func (s *Service) MayGive(ctx context.Context, caller auth.Identity, groups []string) error {
-	if manages(caller) {
+	if Manages(caller) {
 		return nil
 	}
 	return s.d.Store.View(ctx, func(tx store.Tx) error {
@@ -40,7 +40,7 @@ func (s *Service) MayGive(ctx context.Context, caller auth.Identity, groups []st
 
 // MayGrant fails unless the caller may give others what the permissions say, but for those that the group has already.
 func (s *Service) MayGrant(ctx context.Context, caller auth.Identity, group string, wanted []api.Permission) error {
-	if manages(caller) {
+	if Manages(caller) {
 		return nil
 	}
 	return s.d.Store.View(ctx, func(tx store.Tx) error {
