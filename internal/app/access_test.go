@@ -34,8 +34,10 @@ func comparable(pattern string) string { return parameter.ReplaceAllString(patte
 
 // others are the routes that declare something else than the table, and why.
 var others = map[string]struct{ access, why string }{
-	"GET /1.0/metrics": {"public", "the server may be configured to show them to everybody, and certificates for metrics open nothing else: the handler decides"},
-	"GET /1.0/images":  {"public", "strangers see the public ones of the default project: the handler leaves out the others"},
+	"GET /1.0/metrics":                    {"public", "the server may be configured to show them to everybody, and certificates for metrics open nothing else: the handler decides"},
+	"GET /1.0/auth/oidc-sessions/{id}":    {"authenticated", "what is seen is decided by whose session it is: the handler looks at its identity"},
+	"DELETE /1.0/auth/oidc-sessions/{id}": {"authenticated", "who ends it is decided by whose session it is: the handler looks at its identity"},
+	"GET /1.0/images":                     {"public", "strangers see the public ones of the default project: the handler leaves out the others"},
 }
 
 // TestAccessIsThatOfTheTable holds what each route asks of its caller against the published table.

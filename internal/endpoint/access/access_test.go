@@ -45,7 +45,7 @@ func newWorld(t testing.TB) *world {
 	w.trust = trust.New(trust.Deps{Store: w.store, Limit: &limit.Limiter{}})
 	w.svc = identity.New(identity.Deps{Store: w.store, Trust: w.trust, Fingerprint: "f00", Addresses: func() []string { return []string{"10.0.0.1:8443"} },
 		Expiry: func(context.Context) (string, error) { return "1d", nil }})
-	srv := &rest.Server{Ops: op.NewManager(t.Context(), op.Options{Store: w.store, Location: "none"}), Auth: func(r *http.Request) (auth.Identity, error) {
+	srv := &rest.Server{Named: w.svc.Named, Ops: op.NewManager(t.Context(), op.Options{Store: w.store, Location: "none"}), Auth: func(r *http.Request) (auth.Identity, error) {
 		if w.peer == nil {
 			return w.who, nil
 		}

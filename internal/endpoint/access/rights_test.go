@@ -97,6 +97,22 @@ func TestStrangersLearnNothing(t *testing.T) {
 	w.want(t, 403, "GET", "/1.0/auth/permissions", "")
 }
 
+func TestNamesAreJudgedByWhatTheyName(t *testing.T) {
+	w := newWorld(t)
+	seen := w.client(t, "seen")
+	w.client(t, "unseen")
+	w.group(t, "watchers", [3]string{"identity", "/1.0/auth/identities/tls/" + trust.Fingerprint(seen), "can_view"})
+	w.peer = w.client(t, "watcher", "watchers")
+	for _, path := range []string{"seen", trust.Fingerprint(seen), trust.Fingerprint(seen)[:16], "watcher"} {
+		w.want(t, 200, "GET", "/1.0/auth/identities/tls/"+path, "")
+	}
+	w.want(t, 404, "GET", "/1.0/auth/identities/tls/unseen", "")
+	w.want(t, 403, "DELETE", "/1.0/auth/identities/tls/seen", "")
+	w.want(t, 403, "PATCH", "/1.0/auth/identities/tls/seen", `{"tls_certificate": "`+text(foreign(t))+`"}`)
+	w.want(t, 404, "PATCH", "/1.0/auth/identities/tls/unseen", `{"groups": []}`)
+	w.want(t, 200, "DELETE", "/1.0/auth/identities/tls/watcher", "") // itself
+}
+
 func TestPermissions(t *testing.T) {
 	w := newWorld(t)
 	w.group(t, "g", [3]string{"server", "/1.0", "can_view_permissions"})

@@ -59,11 +59,11 @@ func TestTokens(t *testing.T) {
 		"editor, administrator's": {editor, "POST", "id2", `{}`, 403, "only administrators"},
 		"editor, revoking":        {editor, "DELETE", "id2", "", 403, "only administrators"},
 		"viewer":                  {viewer, "POST", "id1", `{}`, 403, "can_edit"},
-		"viewer, hidden":          {viewer, "POST", "nid2", `{}`, 404, `identity \"bearer/nid2\" not found`},
-		"viewer, nobody":          {viewer, "POST", "nid3", `{}`, 404, `identity \"bearer/nid3\" not found`},
+		"viewer, hidden":          {viewer, "POST", "nid2", `{}`, 404, `/bearer/nid2 not found`},
+		"viewer, nobody":          {viewer, "POST", "nid3", `{}`, 404, `/bearer/nid3 not found`},
 		"stranger":                {auth.Identity{}, "POST", "id1", `{}`, 403, "not authorized"},
 	} {
-		srv := &rest.Server{Auth: func(*http.Request) (auth.Identity, error) { return c.who, nil }}
+		srv := &rest.Server{Named: identities.Named, Auth: func(*http.Request) (auth.Identity, error) { return c.who, nil }}
 		srv.SetPhase(rest.Serving)
 		w := httptest.NewRecorder()
 		srv.Handler(access.Tokens(identities, svc)).ServeHTTP(w, httptest.NewRequest(c.method, "/1.0/auth/identities/bearer/"+c.id+"/token", strings.NewReader(c.body)))
