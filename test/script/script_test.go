@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"lxc": func() { os.Exit(cli.New().Run(context.Background(), os.Args[1:])) },
 		"lxd": func() {
-			p := &admin.Program{Version: app.Version, Connect: admin.Local, Manifest: app.Manifest, Run: func(context.Context, admin.Daemon) error {
+			p := &admin.Program{Version: app.Version, Connect: admin.Local, Manifest: app.Manifest, Needed: app.Needed, Run: func(context.Context, admin.Daemon) error {
 				return fmt.Errorf("the daemon of a script is started by the test")
 			}}
 			if err := p.Root().ExecuteContext(context.Background()); err != nil {
