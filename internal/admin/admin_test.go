@@ -29,6 +29,8 @@ func newFake() *fake {
 	return &fake{objects: map[string]string{
 		"/1.0":                           `{"config":{}}`,
 		"/1.0/storage-pools?recursion=1": `[]`,
+		"/1.0/projects?recursion=1":      `[{"name":"default","config":{"features.images":"true"}}]`,
+		"/1.0/projects/default":          `{"name":"default","config":{"features.images":"true"}}`,
 		"/1.0/networks?recursion=1":      `[{"name":"eth0","type":"physical"},{"name":"lxdbr0","type":"bridge","managed":false}]`,
 		"/1.0/profiles?recursion=1":      `[{"name":"default","config":{},"devices":{}}]`,
 		"/1.0/profiles/default":          `{"name":"default","description":"Default","config":{"user.a":"1"},"devices":{}}`,
@@ -294,21 +296,21 @@ func TestDumpCanBeRead(t *testing.T) {
 	f := newFake()
 	f.objects["/1.0/storage-pools?recursion=1"] = `[{"name":"p","driver":"dir","config":{"source":"/x"}}]`
 	f.objects["/1.0/storage-pools/p"] = `{"name":"p","driver":"dir","config":{"source":"/x"}}`
-	f.objects["/1.0"] = `{"config":{"volatile.uuid":"u","user.x":"1"}}`
+	f.objects["/1.0"] = `{"config":{"volatile.uuid":"u","user.x":"1","loki.auth.password":true}}`
 	f.objects["/1.0/networks?recursion=1"] = `[{"name":"eth0","type":"physical"},{"name":"br0","type":"bridge","managed":true,"config":{"volatile.bridge.hwaddr":"h"}}]`
 	f.objects["/1.0/networks/br0"] = `{"name":"br0","type":"bridge","managed":true,"config":{}}`
 	f.objects["/1.0/storage-volumes/custom?recursion=1&all-projects=true"] = `[{"name":"v","type":"custom","pool":"p","project":"default","config":{"size":"1GiB","volatile.uuid":"u"}},` +
 		`{"name":"v/snap","type":"custom","pool":"p","project":"default"}]`
 	f.objects["/1.0/storage-pools/p/volumes/custom/v?project=default"] = `{"name":"v","config":{"size":"1GiB"}}`
 	out, err := run(t, f, "", "init", "--dump")
-	if err != nil || !strings.Contains(out, "source: /x") || strings.Contains(out, "eth0") || !strings.Contains(out, "br0") || strings.Contains(out, "volatile") ||
+	if err != nil || !strings.Contains(out, "source: /x") || strings.Contains(out, "eth0") || !strings.Contains(out, "br0") || strings.Contains(out, "volatile") || strings.Contains(out, "loki") ||
 		!strings.Contains(out, "user.x") || !strings.Contains(out, "size: 1GiB") || strings.Contains(out, "snap") {
 		t.Fatal(out, err)
 	}
 	if out, err := run(t, f, out, "init", "--preseed"); err != nil {
 		t.Fatal(out, err)
 	}
-	if !f.wrote("PUT /1.0/storage-pools/p") {
+	if !f.wrote("PUT /1.0/storage-pools/p") || !f.wrote("PUT /1.0/projects/default", `"features.images":"true"`) {
 		t.Fatal(f.writes)
 	}
 }

@@ -18,9 +18,16 @@ func dump(ctx context.Context, s Server, out io.Writer) (err error) {
 	}
 	have.Config = map[string]any{}
 	for key, value := range server.Config {
-		if !volatile(key) {
+		if !volatile(key) && value != true { // true is what is shown of a secret, which nobody could use
 			have.Config[key] = value
 		}
+	}
+	var projects []api.Project
+	if _, err := s.Get(ctx, "/1.0/projects?recursion=1", &projects); err != nil {
+		return err
+	}
+	for _, p := range projects {
+		have.Projects = append(have.Projects, api.ProjectsPost{Name: p.Name, ProjectPut: p.Writable()})
 	}
 	var networks []api.Network
 	if _, err := s.Get(ctx, "/1.0/networks?recursion=1", &networks); err != nil {

@@ -26,7 +26,7 @@ func (p *Program) recoverCommand() *cobra.Command {
 	return &cobra.Command{Use: "recover", Short: "Find instances and volumes that the database does not know", Args: cobra.NoArgs,
 		Long: "Find instances and volumes that the database does not know\n\n" +
 			"The storage pools that the server has are looked through, and nothing is changed. A pool that the database lost as well has to be\n" +
-			"created again before, with the same driver and source. Taking in what was found is not possible yet: what is found stays as it is.",
+			"created again before, with the same driver and source, and source.recover=true. Taking in what was found is not possible yet: what is found stays as it is.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := p.Connect()
 			if err != nil {
@@ -43,7 +43,7 @@ func find(ctx context.Context, s Server, q *interview) error {
 	}
 	if len(pools) == 0 {
 		return errs.Newf(errs.NotFound, "there is no storage pool to look through: create the lost ones again with the same driver and source, such as "+
-			"lxc storage create default dir source=/srv/lxd")
+			"lxc storage create default dir source=/srv/lxd source.recover=true")
 	}
 	var names []api.StoragePoolsPost
 	say := "This server has these storage pools:\n"
