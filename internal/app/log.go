@@ -93,7 +93,11 @@ func newSyslog(level slog.Level) (slog.Handler, error) {
 	if err != nil {
 		return nil, errs.Newf(errs.Unavailable, "the system's log cannot be reached: %w; leave out --syslog, or start it", err)
 	}
-	return slog.NewTextHandler(leveled{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime}), nil
+	return syslogHandler(w, level), nil
+}
+
+func syslogHandler(to *syslog.Writer, level slog.Level) slog.Handler {
+	return slog.NewTextHandler(leveled{to}, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime})
 }
 
 // withoutTime leaves out the time, which the system's log adds by itself.
