@@ -3,6 +3,7 @@ package hardware
 import (
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,8 +49,13 @@ func (h Host) Network() api.ResourcesNetwork {
 
 func (h Host) card(link string) api.ResourcesNetworkCard {
 	o := h.origin(link)
+	dir, err := filepath.EvalSymlinks(h.path(link))
+	var fast *api.ResourcesNetworkCardVDPA
+	if err == nil {
+		fast = vdpa(dir)
+	}
 	return api.ResourcesNetworkCard{
-		Driver: o.driver, DriverVersion: o.version, NUMANode: o.node, PCIAddress: o.pci, USBAddress: o.usb,
+		VDPA: fast, Driver: o.driver, DriverVersion: o.version, NUMANode: o.node, PCIAddress: o.pci, USBAddress: o.usb,
 		Vendor: o.vendor, VendorID: o.vendorID, Product: o.product, ProductID: o.productID,
 	}
 }
@@ -61,14 +67,7 @@ func (h Host) virtualCards(dir string) *api.ResourcesNetworkCardSRIOV {
 		return nil
 	}
 	out := &api.ResourcesNetworkCardSRIOV{CurrentVFs: number(dir, "sriov_numvfs", 0), MaximumVFs: most, VFs: []api.ResourcesNetworkCard{}}
-	for _, entry := range (Host{}).list(dir) {
-		if !strings.HasPrefix(entry, "virtfn") {
-			continue
-		}
-		vf, err := filepath.EvalSymlinks(filepath.Join(dir, entry))
-		if err != nil {
-			continue
-		}
+	for _, vf := range virtualFunctions(dir) {
 		card := h.card(strings.TrimPrefix(vf, h.path("")))
 		for _, name := range (Host{}).list(filepath.Join(vf, "net")) {
 			card.Ports = append(card.Ports, h.port(name))
@@ -79,12 +78,76 @@ func (h Host) virtualCards(dir string) *api.ResourcesNetworkCardSRIOV {
 	return out
 }
 
+// virtualFunctions are the folders of the virtual functions of a device.
+func virtualFunctions(dir string) (all []string) {
+	for _, entry := range (Host{}).list(dir) {
+		if !strings.HasPrefix(entry, "virtfn") {
+			continue
+		}
+		if vf, err := filepath.EvalSymlinks(filepath.Join(dir, entry)); err == nil {
+			all = append(all, vf)
+		}
+	}
+	return all
+}
+
+// vdpa is the device by which a card moves packets like a virtual one, nil if there is none.
+func vdpa(dir string) *api.ResourcesNetworkCardVDPA {
+	for _, entry := range (Host{}).list(dir) {
+		if !numberedAs(entry, "vdpa") {
+			continue
+		}
+		out := &api.ResourcesNetworkCardVDPA{Name: entry}
+		for _, inner := range (Host{}).list(filepath.Join(dir, entry)) {
+			if strings.HasPrefix(inner, "vhost-vdpa-") {
+				out.Device = inner
+			}
+		}
+		return out
+	}
+	return nil
+}
+
+// numberedAs tells whether a name is a prefix and a number.
+func numberedAs(name, prefix string) bool {
+	rest, ok := strings.CutPrefix(name, prefix)
+	_, err := strconv.Atoi(rest)
+	return ok && err == nil
+}
+
+// infiniband finds the device nodes of a port; those for messages are one for each port, that for verbs is the card's.
+func infiniband(dir string, port int64) *api.ResourcesNetworkCardPortInfiniband {
+	out := api.ResourcesNetworkCardPortInfiniband{}
+	for _, name := range (Host{}).list(filepath.Join(dir, "infiniband_mad")) {
+		at := filepath.Join(dir, "infiniband_mad", name)
+		if number(at, "port", port+1) != port+1 {
+			continue
+		}
+		switch {
+		case strings.HasPrefix(name, "issm"):
+			out.IsSMName, out.IsSMDevice = name, line(at, "dev")
+		case strings.HasPrefix(name, "umad"):
+			out.MADName, out.MADDevice = name, line(at, "dev")
+		}
+	}
+	for _, name := range (Host{}).list(filepath.Join(dir, "infiniband_verbs")) {
+		out.VerbName, out.VerbDevice = name, line(filepath.Join(dir, "infiniband_verbs", name), "dev")
+	}
+	if out == (api.ResourcesNetworkCardPortInfiniband{}) {
+		return nil
+	}
+	return &out
+}
+
 // port is one interface of a card.
 func (h Host) port(name string) api.ResourcesNetworkCardPort {
 	dir := classNet + "/" + name + "/"
 	p := api.ResourcesNetworkCardPort{
 		ID: name, Address: h.text(dir + "address"), Port: h.number(dir+"dev_port", 0), Protocol: protocols[h.number(dir+"type", 0)],
 		LinkDetected: h.number(dir+"carrier", 0) == 1,
+	}
+	if device, err := filepath.EvalSymlinks(h.path(dir + "device")); err == nil {
+		p.Infiniband = infiniband(device, p.Port)
 	}
 	if p.LinkDetected {
 		p.LinkSpeed = max(h.number(dir+"speed", 0), 0) // -1 is unknown

@@ -152,6 +152,62 @@ func TestGPU(t *testing.T) {
 	same(t, got.Cards[0].DRM, &api.ResourcesGPUCardDRM{CardName: "card0", CardDevice: "226:0", RenderName: "renderD128", RenderDevice: "226:128"})
 }
 
+// rack is a machine for computing: a card of InfiniBand with a fast virtual device, and graphics cards of the kinds that are divided.
+func rack(t *testing.T) hardware.Host {
+	const pci, bus, nvidia = "sys/devices/pci0000:80/", "-> sys/bus/pci", "proc/driver/nvidia/"
+	ib, tesla, arc, part := pci+"0000:81:00.0/", pci+"0000:82:00.0/", pci+"0000:83:00.0/", pci+"0000:83:00.1/"
+	kind := tesla + "mdev_supported_types/nvidia-222/"
+	return tree(t, map[string]string{
+		ib + "vendor": "0x15b3", ib + "device": "0x101b", ib + "numa_node": "1", ib + "subsystem": bus, ib + "driver": "-> sys/bus/pci/drivers/mlx5_core",
+		ib + "infiniband_mad/issm0/dev": "231:64", ib + "infiniband_mad/issm0/port": "1", ib + "infiniband_mad/umad0/dev": "231:0", ib + "infiniband_mad/umad0/port": "1",
+		ib + "infiniband_mad/umad1/dev": "231:1", ib + "infiniband_mad/umad1/port": "2", ib + "infiniband_verbs/uverbs0/dev": "231:192",
+		ib + "vdpa0/vhost-vdpa-0/dev": "511:0", ib + "vdpa_mgmt/x": "",
+		"sys/class/net/ibp129s0/device": "-> " + ib, "sys/class/net/ibp129s0/type": "32", "sys/class/net/ibp129s0/address": "00:00:10:29:fe:80",
+		"sys/class/net/ibp129s0/carrier": "1", "sys/class/net/ibp129s0/speed": "200000", "sys/class/net/ibp129s0/duplex": "unknown",
+
+		tesla + "vendor": "0x10de", tesla + "device": "0x1eb8", tesla + "subsystem": bus, tesla + "driver": "-> sys/bus/pci/drivers/nvidia",
+		"sys/module/nvidia/version": "535.104.05", "sys/class/drm/card1/dev": "226:1", "sys/class/drm/card1/device": "-> " + tesla,
+		kind + "device_api": "vfio-pci", kind + "available_instances": "15", kind + "name": "GRID T4-1B", kind + "description": "num_heads=4, frl_config=45",
+		kind + "devices/5a3f1b1e-31b3-4a3c-b1f4-0c6f8a1d2e3f/x": "",
+		nvidia + "gpus/0000:82:00.0/information":                "Model: \t\t Tesla T4\nIRQ:   \t\t 42\nGPU UUID: \t GPU-1a2b3c4d\nDevice Minor: \t 0",
+		nvidia + "version":                                      "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:  gcc",
+
+		arc + "vendor": "0x8086", arc + "device": "0x56c0", arc + "subsystem": bus, arc + "driver": "-> sys/bus/pci/drivers/i915", arc + "sriov_totalvfs": "31",
+		arc + "sriov_numvfs": "1", arc + "virtfn0": "-> " + part, "sys/class/drm/card2/dev": "226:2", "sys/class/drm/card2/device": "-> " + arc,
+		part + "vendor": "0x8086", part + "device": "0x56c0", part + "subsystem": bus, part + "physfn": "-> " + arc,
+		"sys/class/drm/card3/dev": "226:3", "sys/class/drm/card3/device": "-> " + part,
+	})
+}
+
+func TestRackNetwork(t *testing.T) {
+	got := rack(t).Network()
+	if got.Total != 1 || len(got.Cards) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	c := got.Cards[0]
+	same(t, c.VDPA, &api.ResourcesNetworkCardVDPA{Name: "vdpa0", Device: "vhost-vdpa-0"})
+	same(t, c.Ports, []api.ResourcesNetworkCardPort{{
+		ID: "ibp129s0", Address: "00:00:10:29:fe:80", Protocol: "infiniband", LinkDetected: true, LinkSpeed: 200000,
+		Infiniband: &api.ResourcesNetworkCardPortInfiniband{IsSMName: "issm0", IsSMDevice: "231:64", MADName: "umad0", MADDevice: "231:0", VerbName: "uverbs0", VerbDevice: "231:192"},
+	}})
+}
+
+func TestRackGPU(t *testing.T) {
+	got := rack(t).GPU()
+	if got.Total != 3 || len(got.Cards) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	tesla, arc := got.Cards[0], got.Cards[1]
+	same(t, tesla.Nvidia, &api.ResourcesGPUCardNvidia{NVRMVersion: "535.104.05", Model: "Tesla T4", UUID: "GPU-1a2b3c4d", CardName: "nvidia0", CardDevice: "195:0"})
+	same(t, tesla.Mdev, map[string]api.ResourcesGPUCardMdev{"nvidia-222": {
+		API: "vfio-pci", Available: 15, Name: "GRID T4-1B", Description: "num_heads=4, frl_config=45", Devices: []string{"5a3f1b1e-31b3-4a3c-b1f4-0c6f8a1d2e3f"},
+	}})
+	if tesla.DriverVersion != "535.104.05" || arc.Nvidia != nil || arc.Mdev != nil {
+		t.Errorf("%+v %+v", tesla, arc)
+	}
+	same(t, arc.SRIOV, &api.ResourcesGPUCardSRIOV{CurrentVFs: 1, MaximumVFs: 31, VFs: []api.ResourcesGPUCard{{PCIAddress: "0000:83:00.1", VendorID: "8086", ProductID: "56c0"}}})
+}
+
 // TestBareMachine reads a machine whose kernel tells nothing: the lists are empty, not missing.
 func TestBareMachine(t *testing.T) {
 	h := machine(t, map[string]string{"proc/cpuinfo": info})
