@@ -234,6 +234,7 @@ var proven = [...]string{
 	"oidc_client_secret",
 	"device_patch_removal",
 	"daemon_storage_per_project",
+	"auth_bearer_devlxd",
 	"operation_requestor",
 	"import_custom_volume_tar",
 	"projects_force_delete",

@@ -1,6 +1,6 @@
 // Command guest asks the server through /dev/lxd/sock, as programs in instances do. Tests put it into containers.
 //
-//	guest METHOD PATH [BODY]   prints the status and the body of the answer
+//	guest METHOD PATH [BODY]   prints the status and the body of the answer; shows the token in the environment variable TOKEN, if any
 //	guest listen PATH N        prints N events of a websocket
 //	guest seed                 prints what cloud-init reads: metadata, each key, devices
 //	guest flood N              opens N connections, some of which say nothing or too much, and says how many were closed; then asks again
@@ -55,6 +55,9 @@ func ask(method, path, body string) (int, string, error) {
 	r, err := http.NewRequest(method, "http://lxd"+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
+	}
+	if token := os.Getenv("TOKEN"); token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := (&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}).Do(r)
 	if err != nil {
