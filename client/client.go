@@ -27,6 +27,7 @@ type Client struct {
 	agent   string
 	socket  string
 	tls     *tls.Config
+	who     Credentials
 }
 
 // SocketPath is the unix socket that path means: itself, or when empty $LXD_SOCKET, or unix.socket in $LXD_DIR or in DefaultDir.

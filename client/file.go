@@ -137,12 +137,16 @@ func (c *Client) SFTP(ctx context.Context, instance string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	header := http.Header{"Upgrade": {"sftp"}, "Connection": {"Upgrade"}, "User-Agent": {c.agent}}
+	if _, err := c.sign(ctx, header); err != nil {
+		return nil, err
+	}
 	conn, err := c.connect(ctx, u)
 	if err != nil {
 		return nil, err
 	}
 	r := bufio.NewReader(conn)
-	err = upgrade(conn, r, u, c.agent)
+	err = upgrade(conn, r, &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: header})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -166,12 +170,10 @@ func (c *Client) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
 // upgradeTime is how long the server may take to hand the connection over.
 const upgradeTime = 30 * time.Second
 
-func upgrade(conn net.Conn, r *bufio.Reader, u *url.URL, agent string) error {
+func upgrade(conn net.Conn, r *bufio.Reader, req *http.Request) error {
 	if err := conn.SetDeadline(time.Now().Add(upgradeTime)); err != nil {
 		return err
 	}
-	req := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{
-		"Upgrade": {"sftp"}, "Connection": {"Upgrade"}, "User-Agent": {agent}}}
 	if err := req.Write(conn); err != nil {
 		return err
 	}

@@ -93,15 +93,34 @@ func open(body []byte, out *api.Response) error {
 	return err
 }
 
-// Open sends r and returns the raw answer, whose body the caller closes. It does not look at the status.
+// Open sends r and returns the raw answer, whose body the caller closes. It does not look at the status, unless the client shows a
+// token: one that is refused is renewed if it can be, and the request sent again if its body can be.
 func (c *Client) Open(ctx context.Context, r Request) (*http.Response, error) {
+	answer, token, err := c.once(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	again, err := c.renewed(ctx, token, answer)
+	if _, stream := r.Body.(io.Reader); !again && err == nil || stream {
+		return answer, nil
+	}
+	_ = answer.Body.Close() // nobody reads it
+	if err != nil {
+		return nil, err
+	}
+	answer, _, err = c.once(ctx, r)
+	return answer, err
+}
+
+// once sends r once, and tells which token it showed.
+func (c *Client) once(ctx context.Context, r Request) (*http.Response, string, error) {
 	body, kind, err := encode(r.Body)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the body of %s %s: %w", r.Method, r.Path, err)
+		return nil, "", fmt.Errorf("encoding the body of %s %s: %w", r.Method, r.Path, err)
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, c.URL(r.Path), body)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
@@ -110,11 +129,15 @@ func (c *Client) Open(ctx context.Context, r Request) (*http.Response, error) {
 	for key, values := range r.Header {
 		req.Header[key] = values
 	}
+	token, err := c.sign(ctx, req.Header)
+	if err != nil {
+		return nil, "", err
+	}
 	answer, err := c.http.Do(req)
 	if u, ok := err.(*url.Error); ok {
-		return nil, fmt.Errorf("%s %s: %w", r.Method, r.Path, u.Err)
+		return nil, "", fmt.Errorf("%s %s: %w", r.Method, r.Path, u.Err)
 	}
-	return answer, err
+	return answer, token, err
 }
 
 func encode(body any) (io.Reader, string, error) {

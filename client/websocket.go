@@ -18,15 +18,28 @@ func (c *Client) websocket(ctx context.Context, path string) (*websocket.Conn, e
 		d.NetDialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) }
 	}
 	address := "ws" + strings.TrimPrefix(c.URL(path), "http")
-	conn, answer, err := d.DialContext(ctx, address, http.Header{"User-Agent": {c.agent}})
-	if err == nil {
-		return conn, nil
+	for tries := 0; ; tries++ {
+		header := http.Header{"User-Agent": {c.agent}}
+		token, err := c.sign(ctx, header)
+		if err != nil {
+			return nil, err
+		}
+		conn, answer, err := d.DialContext(ctx, address, header)
+		if err == nil {
+			return conn, nil
+		}
+		if answer == nil {
+			return nil, fmt.Errorf("connecting to %s: %w", path, err)
+		}
+		again, err := c.renewed(ctx, token, answer)
+		if err == nil && (!again || tries > 0) {
+			err = refusal(answer)
+		}
+		_ = answer.Body.Close() // it was read as far as it matters
+		if err != nil {
+			return nil, err
+		}
 	}
-	if answer == nil {
-		return nil, fmt.Errorf("connecting to %s: %w", path, err)
-	}
-	defer answer.Body.Close()
-	return nil, refusal(answer)
 }
 
 // Websocket connects to the stream of operation id that secret opens.

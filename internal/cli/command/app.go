@@ -12,6 +12,7 @@ import (
 
 	"lxd/api"
 	"lxd/client"
+	"lxd/client/oidc"
 	"lxd/internal/cli/conf"
 	"lxd/internal/cli/pin"
 	"lxd/internal/cli/render"
@@ -126,7 +127,7 @@ func (a *App) server(remote string) (*client.Client, error) {
 	if !ok {
 		return nil, fmt.Errorf("The remote \"%s\" doesn't exist", remote)
 	}
-	c, err := Connect(cfg, remote, r)
+	c, err := a.Connect(cfg, remote, r)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func (a *App) server(remote string) (*client.Client, error) {
 }
 
 // Connect makes the connection to a remote.
-func Connect(cfg *conf.Config, name string, r conf.Remote) (*client.Client, error) {
+func (a *App) Connect(cfg *conf.Config, name string, r conf.Remote) (*client.Client, error) {
 	switch {
 	case strings.HasPrefix(r.Addr, "unix:"):
 		return client.ConnectUnix(strings.TrimPrefix(strings.TrimPrefix(r.Addr, "unix:"), "//"))
@@ -154,12 +155,27 @@ func Connect(cfg *conf.Config, name string, r conf.Remote) (*client.Client, erro
 	if err != nil {
 		return nil, err
 	}
-	cert, key := cfg.ClientCertificate()
-	tls, err := pin.TLS(pin.Keys{Cert: cert, Key: key, Pinned: cfg.ServerCertificate(name), Authority: authority})
+	keys := pin.Keys{Pinned: cfg.ServerCertificate(name), Authority: authority}
+	if r.AuthType != OIDC {
+		keys.Cert, keys.Key = cfg.ClientCertificate()
+	}
+	tls, err := pin.TLS(keys)
 	if err != nil {
 		return nil, err
 	}
-	return client.ConnectHTTPS(r.Addr, tls)
+	c, err := client.ConnectHTTPS(r.Addr, tls)
+	if err != nil || r.AuthType != OIDC {
+		return c, err
+	}
+	return c.As(&oidc.Source{Path: cfg.Tokens(name), Tell: a.sendToIssuer}), nil
+}
+
+// OIDC is the word in a remote's entry for servers that trust an OpenID Connect issuer.
+const OIDC = "oidc"
+
+// sendToIssuer tells the user where to sign in. It goes where errors go, so that it is seen also when the output is read by a program.
+func (a *App) sendToIssuer(address, code string) {
+	_, _ = fmt.Fprintf(a.Err, "URL: %s\nCode: %s\n\n", term.Plain(address), term.Plain(code)) // there is no other place to tell of it
 }
 
 // Interactive tells whether both ends are terminals, so that progress and editors make sense.

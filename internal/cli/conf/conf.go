@@ -162,19 +162,32 @@ func (c *Config) Free(name string) error {
 
 // Forget removes what is kept of a remote besides its entry.
 func (c *Config) Forget(name string) error {
-	if err := os.Remove(c.ServerCertificate(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing the server's certificate: %w", err)
+	for _, path := range c.kept(name) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing what is kept of the server: %w", err)
+		}
 	}
 	return nil
 }
 
 // Move gives what is kept of a remote to another name.
 func (c *Config) Move(from, to string) error {
-	if err := os.Rename(c.ServerCertificate(from), c.ServerCertificate(to)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("renaming the server's certificate: %w", err)
+	there := c.kept(to)
+	for i, path := range c.kept(from) {
+		if err := os.Rename(path, there[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("renaming what is kept of the server: %w", err)
+		}
 	}
 	return nil
 }
+
+// kept are the files that are kept of a remote.
+func (c *Config) kept(name string) []string {
+	return []string{c.ServerCertificate(name), c.Tokens(name)}
+}
+
+// Tokens is where the tokens are kept that prove who the user is to remote name.
+func (c *Config) Tokens(name string) string { return filepath.Join(c.dir, "oidctokens", name+".json") }
 
 // ServerCertificate is where the pinned certificate of remote name is kept.
 func (c *Config) ServerCertificate(name string) string {

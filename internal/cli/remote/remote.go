@@ -45,7 +45,8 @@ func remoteAdd(a *command.App) *cobra.Command {
 		Long: `Add new remote servers
 
 A server is trusted by its certificate, whose fingerprint is shown and has to be confirmed once. To be trusted by the
-server, use a token that was made there with "lxc auth identity create" or "lxc config trust add".`,
+server, use a token that was made there with "lxc auth identity create" or "lxc config trust add", or sign in with
+--auth-type oidc where the server trusts an OpenID Connect issuer.`,
 		Example: `lxc remote add box 10.0.0.5
 lxc remote add box <token>
 lxc remote add other unix:///srv/lxd/unix.socket`,
@@ -58,7 +59,7 @@ lxc remote add other unix:///srv/lxd/unix.socket`,
 		}})
 	f := cmd.Flags()
 	f.BoolVar(&j.accept, "accept-certificate", false, "Accept the server's certificate without asking")
-	f.StringVar(&j.remote.AuthType, "auth-type", "", "Server authentication type (tls)``")
+	f.StringVar(&j.remote.AuthType, "auth-type", "", "Server authentication type (tls or oidc)``")
 	f.StringVar(&j.password, "password", "", "Trust password of servers from before there were tokens``")
 	f.StringVar(&j.remote.Project, "project", "", "Project to use for the remote``")
 	f.StringVar(&j.remote.Protocol, "protocol", "", "Server protocol (lxd or simplestreams)``")
@@ -219,8 +220,8 @@ func (j *join) check() error {
 	switch {
 	case j.remote.Protocol != "" && j.remote.Protocol != "lxd" && j.remote.Protocol != "simplestreams":
 		return fmt.Errorf("Invalid protocol: %s", j.remote.Protocol)
-	case j.remote.AuthType != "" && j.remote.AuthType != "tls":
-		return fmt.Errorf("Authentication type %q is not supported by this client: use tls", j.remote.AuthType)
+	case j.remote.AuthType != "" && j.remote.AuthType != "tls" && j.remote.AuthType != command.OIDC:
+		return fmt.Errorf("Authentication type %q is not supported by this client: use tls or oidc", j.remote.AuthType)
 	}
 	if _, ok := pin.ParseToken(j.token); j.token != "" && !ok {
 		return errors.New("The value of --token is no trust token: make one on the server with \"lxc config trust add\"")
@@ -329,6 +330,9 @@ func (j *join) confirm(fingerprint string) error {
 
 // introduce has the server trust the user.
 func (j *join) introduce(cfg *conf.Config) error {
+	if j.remote.AuthType == command.OIDC && !j.remote.Public {
+		return j.signIn(cfg)
+	}
 	cert, key := cfg.ClientCertificate()
 	if !j.remote.Public && !j.authority {
 		made, err := pin.Generate(cert, key)
@@ -343,7 +347,7 @@ func (j *join) introduce(cfg *conf.Config) error {
 		j.remote.AuthType = "tls"
 	}
 	cfg.Remotes[j.name] = j.remote
-	server, err := command.Connect(cfg, j.name, j.remote)
+	server, err := j.app.Connect(cfg, j.name, j.remote)
 	if err != nil {
 		return err
 	}
@@ -358,6 +362,26 @@ func (j *join) introduce(cfg *conf.Config) error {
 		err = errors.New("Server doesn't trust us after authentication")
 	}
 	return err
+}
+
+// signIn has the user sign in where the server says; the tokens that come of it are kept.
+func (j *join) signIn(cfg *conf.Config) error {
+	cfg.Remotes[j.name] = j.remote
+	server, err := j.app.Connect(cfg, j.name, j.remote)
+	if err != nil {
+		return err
+	}
+	told, err := server.Server(j.app.Ctx)
+	switch status := client.StatusOf(err); {
+	case status == http.StatusForbidden || status == http.StatusUnauthorized:
+		return fmt.Errorf("The server does not let us in with OpenID Connect: %w", err)
+	case err != nil:
+		return err
+	case told.Auth != "trusted":
+		return errors.New("Server doesn't trust us after authentication")
+	}
+	j.app.Say("Signed in as %s", told.AuthUserName)
+	return nil
 }
 
 // prove sends the token, which it asks for if there is none.
