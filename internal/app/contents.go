@@ -17,6 +17,7 @@ import (
 	"lxd/internal/profile"
 	"lxd/internal/project"
 	"lxd/internal/storage"
+	"lxd/internal/storage/depot"
 	"lxd/internal/store"
 )
 
@@ -67,6 +68,10 @@ func (c contents) removals() []removal {
 
 // Empty deletes everything that is in a project but its default profile, which loses its devices.
 func (c contents) Empty(ctx context.Context, name string) error {
+	// What would keep the project from going in the end does so before anything is lost.
+	if err := c.a.store.View(ctx, func(tx store.Tx) error { return depot.Busy(tx, name) }); err != nil {
+		return err
+	}
 	for _, r := range c.removals() {
 		users, err := c.users(ctx, name)
 		if err != nil {

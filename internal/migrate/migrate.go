@@ -70,7 +70,11 @@ func (s *Service) Source(ctx context.Context, proj, name string, post api.Instan
 			}
 		}
 		return t.Step(ctx, "send", func(ctx context.Context) error {
-			err := s.send(ctx, l, snapshots, func(w io.Writer) error { return s.backups.Write(ctx, proj, name, wish, w) })
+			err := s.send(ctx, l, snapshots, func(to *stream) error {
+				p := newProgress(t)
+				defer p.show()
+				return s.backups.Write(ctx, proj, name, wish, watched{to, p})
+			})
 			if err == nil {
 				s.instances.Event(ctx, api.LifecycleInstanceMigrated, proj, name)
 			}
@@ -100,7 +104,7 @@ func (s *Service) Source(ctx context.Context, proj, name string, post api.Instan
 }
 
 // send talks to the receiver.
-func (s *Service) send(ctx context.Context, l *link, snapshots []string, write func(io.Writer) error) error {
+func (s *Service) send(ctx context.Context, l *link, snapshots []string, write func(*stream) error) error {
 	if err := l.say(header{formats: []string{backupFormat}, snapshots: snapshots}.marshal()); err != nil {
 		return err
 	}
@@ -175,6 +179,7 @@ func (s *Service) Sink(ctx context.Context, proj string, post api.InstancesPost)
 // receiving is one run of a sink.
 type receiving struct {
 	s    *Service
+	t    *op.Task
 	l    *link
 	in   *backup.Incoming
 	unit backup.Filling
@@ -183,6 +188,7 @@ type receiving struct {
 
 // run connects, has the instance made, and tells the sender how it went.
 func (r *receiving) run(ctx context.Context, t *op.Task, src api.InstanceSource, create func(context.Context, *op.Task) error) (err error) {
+	r.t = t
 	if r.l != nil {
 		err = r.l.await(ctx)
 	} else {
@@ -228,7 +234,7 @@ func (r *receiving) begin(ctx context.Context) ([]api.InstanceSnapshot, error) {
 	if err := r.l.say(header{formats: []string{backupFormat}, snapshots: theirs.snapshots}.marshal()); err != nil {
 		return nil, err
 	}
-	if r.in, err = backup.Read(ctx, r.l.data()); err != nil {
+	if r.in, err = backup.Read(ctx, watched{r.l.data(), newProgress(r.t)}); err != nil {
 		return nil, err
 	}
 	snapshots, fill, err := r.s.backups.Unpack(r.in)
