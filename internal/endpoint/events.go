@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -50,8 +51,7 @@ func (h events) listen(w http.ResponseWriter, c *rest.Call) error {
 	defer cancel()
 	// What happens after the caller has its answer must be in the stream, so that listening begins before it.
 	from := h.source.Listen(ctx, f)
-	// The default check refuses pages of other origins.
-	conn, err := (&websocket.Upgrader{}).Upgrade(w, c.Request, nil)
+	conn, err := (&websocket.Upgrader{CheckOrigin: ownPage}).Upgrade(w, c.Request, nil)
 	if err != nil {
 		return nil // answered by Upgrade
 	}
@@ -106,6 +106,13 @@ func ownOperations(c *rest.Call, f event.Filter, refused error) (event.Filter, e
 
 // ofServer tells whether events of that type are about the server as a whole.
 func ofServer(typ string) bool { return typ == event.Logging || typ == event.OVN }
+
+// ownPage refuses pages of other servers in browsers; programs make up an origin, or send none.
+func ownPage(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	u, err := url.Parse(origin)
+	return origin == "" || err == nil && strings.EqualFold(u.Host, r.Host) || !strings.HasPrefix(r.UserAgent(), "Mozilla")
+}
 
 // watchPeer reads what the listener sends, which is nothing but answers to pings, until it is gone.
 func watchPeer(conn *websocket.Conn, patience time.Duration, gone func()) {

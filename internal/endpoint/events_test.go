@@ -90,7 +90,9 @@ func TestEventsAreRefused(t *testing.T) {
 		code   int
 	}{
 		{"?type=gossip", w.who, nil, 400},
-		{"", w.who, http.Header{"Origin": {"http://evil.example"}}, 403},
+		{"", w.who, http.Header{"Origin": {"http://evil.example"}, "User-Agent": {"Mozilla/5.0"}}, 403},
+		{"", w.who, http.Header{"Origin": {"null"}, "User-Agent": {"Mozilla/5.0"}}, 403},
+		{"", w.who, http.Header{"Origin": {"http://localhost:1"}, "User-Agent": {"python"}}, 101},
 		{"", auth.Identity{}, nil, 403},
 		{"", auth.Identity{Kind: auth.TLS}, nil, 403},
 		{"?type=logging", viewer(), nil, 403},
