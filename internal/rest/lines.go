@@ -2,6 +2,8 @@ package rest
 
 import (
 	"net"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,11 +28,11 @@ type line struct {
 // add keeps a connection in mind until it is closed. It is closed when what the caller proved itself with ends.
 func (l *lines) add(conn net.Conn, caller auth.Identity) net.Conn {
 	one := &line{Conn: conn, of: l, caller: caller}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !caller.Expires.IsZero() {
 		one.late = time.AfterFunc(time.Until(caller.Expires), func() { _ = one.Close() })
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.all == nil {
 		l.all = map[*line]struct{}{}
 	}
@@ -40,13 +42,25 @@ func (l *lines) add(conn net.Conn, caller auth.Identity) net.Conn {
 
 // Close closes the connection.
 func (l *line) Close() error {
+	l.of.mu.Lock()
 	if l.late != nil {
 		l.late.Stop()
 	}
-	l.of.mu.Lock()
 	delete(l.of.all, l)
 	l.of.mu.Unlock()
 	return l.Conn.Close()
+}
+
+// keep is what a connection of the caller's request becomes when it is handed over. The caller is asked for once more: it may have lost
+// rights between its request and now, when nobody would have found the connection.
+func (s *Server) keep(r *http.Request, caller auth.Identity) func(net.Conn) net.Conn {
+	return func(conn net.Conn) net.Conn {
+		kept := s.lines.add(conn, caller)
+		if now, err := s.identify(r); err != nil || now.Kind != caller.Kind || now.Name != caller.Name || !slices.Equal(now.Groups, caller.Groups) {
+			_ = kept.Close()
+		}
+		return kept
+	}
 }
 
 // End closes the connections that were handed over to the callers that match: they have lost rights that they may go on using.

@@ -63,3 +63,29 @@ func TestLinesEndWithRights(t *testing.T) {
 		}
 	}
 }
+
+func TestLinesOfWhoIsNobodyByNow(t *testing.T) {
+	s := &rest.Server{}
+	asked := 0
+	s.SetPhase(rest.Serving)
+	s.Auth = func(*http.Request) (auth.Identity, error) {
+		if asked++; asked > 1 {
+			return auth.Identity{}, nil
+		}
+		return auth.Identity{Kind: auth.TLS, Name: "ann"}, nil
+	}
+	srv := httptest.NewServer(s.Handler([]rest.Route{rest.Raw("GET /1.0/line", auth.Authenticated, func(w http.ResponseWriter, _ *rest.Call) error {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			_, err = io.WriteString(conn, "hello\n")
+		}
+		if err == nil {
+			t.Error("it is served")
+		}
+		return err
+	})}))
+	defer srv.Close()
+	if resp, err := http.Get(srv.URL + "/1.0/line"); err == nil {
+		t.Error(resp.Status)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -172,7 +171,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, route *Route) err
 		return err
 	}
 	if own, ok := w.(*writer); ok && id.Trusted() && id.Kind != auth.Unix {
-		own.keep = func(conn net.Conn) net.Conn { return s.lines.add(conn, id) }
+		own.keep = s.keep(r, id)
 	}
 	r = r.WithContext(op.WithCaller(r.Context(), op.Caller{Username: id.Name, Protocol: string(id.Kind), Address: id.Address, Restricted: !id.Admin}))
 	c, err := s.newCall(r, route, id)
