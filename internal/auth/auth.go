@@ -57,6 +57,8 @@ type Identity struct {
 	Rights Rights
 	// Session tells that a browser sent the request, which shows its cookie whoever had it send the request.
 	Session bool
+	// SessionID is the session that the server keeps of the browser; "" if it keeps none.
+	SessionID string
 	// Meter lets a caller who is a stranger otherwise see metrics; nil is for all others.
 	Meter *Meter
 }

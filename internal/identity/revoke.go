@@ -11,6 +11,9 @@ import (
 	"lxd/internal/trust"
 )
 
+// SessionCollection is the name of the collection in which sessions of browsers are kept, by their identifiers.
+const SessionCollection = "oidc_session"
+
 // Match picks some of those who call.
 type Match func(caller auth.Identity) bool
 
@@ -47,6 +50,10 @@ func lost(c store.Change) Match {
 		return lostIdentity(c)
 	case trust.Collection.Name:
 		return lostCertificate(c)
+	case SessionCollection:
+		if c.New == nil {
+			return func(i auth.Identity) bool { return i.SessionID == c.Key }
+		}
 	case GroupCollection.Name:
 		return lostGroup(c)
 	case ProviderGroupCollection.Name:

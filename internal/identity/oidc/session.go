@@ -41,7 +41,7 @@ type Session struct {
 }
 
 // Sessions is where they are kept.
-var Sessions = store.Collection[Session]{Name: "oidc_session", Key: func(s Session) string { return s.UUID }}
+var Sessions = store.Collection[Session]{Name: identity.SessionCollection, Key: func(s Session) string { return s.UUID }}
 
 // SessionURL is the address of a session.
 func SessionURL(uuid string) string { return "/1.0/auth/oidc-sessions/" + uuid }
@@ -202,7 +202,7 @@ func (s *Service) fromSession(r *http.Request, set Settings) (id auth.Identity, 
 		}
 		if err == nil {
 			id, err = s.d.Identities.Caller(r.Context(), rec, one.Groups, r.RemoteAddr)
-			id.Session = err == nil
+			id.Session, id.SessionID = err == nil, one.UUID
 		}
 	}
 	if errs.Is(err, errs.NotFound) {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"lxd/internal/auth"
 	"lxd/internal/errs"
+	"lxd/internal/identity"
 	"lxd/internal/identity/oidc"
 	"lxd/internal/rest"
 	"lxd/internal/store"
@@ -208,6 +211,38 @@ func TestSessionsAreBounded(t *testing.T) {
 	if all, err := w.List(t.Context(), ""); err != nil || len(all) != 0 {
 		t.Error("a person who was removed and comes again would find its sessions:", len(all), err)
 	}
+}
+
+// TestConnectionsEndWithTheirSession: what a browser has open, and what others of the same person have.
+func TestConnectionsEndWithTheirSession(t *testing.T) {
+	w := newWorld(t)
+	b, other := &browser{w, map[string]*http.Cookie{}}, &browser{w, map[string]*http.Cookie{}}
+	b.signIn(t, alice)
+	other.signIn(t, alice)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	two := other.who(t)
+	lost := make(chan identity.Match, 200)
+	go func() { _ = w.identities.Revocations(ctx, func(m identity.Match) { lost <- m }) }()
+	// The watch may begin after the first change: another session goes each time until one is noticed.
+	var ended []auth.Identity
+	for range 100 {
+		one := b.who(t)
+		ended = append(ended, one)
+		if err := w.End(t.Context(), one.SessionID); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case m := <-lost:
+			if !slices.ContainsFunc(ended, m) || m(two) {
+				t.Error("the wrong connections are closed")
+			}
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+		b.signIn(t, alice)
+	}
+	t.Error("nobody notices that a session ended")
 }
 
 func TestTending(t *testing.T) {
