@@ -63,6 +63,11 @@ func (r Route) Depths(types ...reflect.Type) Route {
 	return r
 }
 
+// Listing declares that a route which is no List answers like one: URLs, or with recursion objects.
+func Listing[T any](r Route) Route {
+	return r.Depths(reflect.TypeFor[[]string](), reflect.TypeFor[[]T]())
+}
+
 // Takes declares the type of the request's body, for routes that decode it into one of their own.
 func (r Route) Takes(in reflect.Type) Route {
 	r.In = in

@@ -5,6 +5,8 @@ package absent
 import (
 	"context"
 	"iter"
+	"net/http"
+	"reflect"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -70,20 +72,28 @@ func collection[T, Post, Put any](k kind, path string) []rest.Route {
 	}
 	return append([]rest.Route{
 		rest.List("GET "+path, view, list).Reads("all-projects"),
-		rest.Create("POST "+path, auth.Can("project", k.create), func(ctx context.Context, c *rest.Call, _ Post) (string, error) {
+		keyed(k, rest.Create("POST "+path, auth.Can("project", k.create), func(ctx context.Context, c *rest.Call, _ Post) (string, error) {
 			if k.within != nil {
 				if err := k.within(ctx, c); err != nil {
 					return "", err
 				}
 			}
 			return "", errs.Newf(errs.Unsupported, "%ss are not supported yet by this server", k.what)
-		}),
+		})),
 		rest.Get("GET "+one, view, func(ctx context.Context, c *rest.Call) (t T, etag any, err error) { return t, nil, k.missing(ctx, c) }),
 		rest.Sync("DELETE "+one, auth.Can(k.entity, "can_delete"), missing[rest.None, rest.None](k)),
 	}, rest.Edit(one, edit, rest.Editor[Put]{
 		Load: func(ctx context.Context, c *rest.Call) (p Put, etag any, err error) { return p, nil, k.missing(ctx, c) },
 		Save: func(ctx context.Context, c *rest.Call, _ Put) error { return k.missing(ctx, c) },
 	})...)
+}
+
+// keyed declares that who makes a bucket, or a key of one, is shown the key.
+func keyed(k kind, r rest.Route) rest.Route {
+	if k.entity != "storage_bucket" {
+		return r
+	}
+	return r.Answers(rest.Body{Status: http.StatusCreated, Go: reflect.TypeFor[api.StorageBucketKey]()})
 }
 
 // parts is the routes of what such an object would hold.
@@ -95,8 +105,8 @@ func parts[T, Post, Put any](k kind, path string) []rest.Route {
 	one := path + "/{" + part + "}"
 	view, edit := auth.Can(k.entity, "can_view"), auth.Can(k.entity, "can_edit")
 	all := []rest.Route{
-		rest.Get("GET "+path, view, func(ctx context.Context, c *rest.Call) (t []T, etag any, err error) { return t, nil, k.missing(ctx, c) }),
-		rest.Create("POST "+path, edit, missing[Post, string](k)),
+		rest.Listing[T](rest.Get("GET "+path, view, func(ctx context.Context, c *rest.Call) (t []T, etag any, err error) { return t, nil, k.missing(ctx, c) })),
+		keyed(k, rest.Create("POST "+path, edit, missing[Post, string](k))),
 		rest.Get("GET "+one, view, func(ctx context.Context, c *rest.Call) (t T, etag any, err error) { return t, nil, k.missing(ctx, c) }),
 		rest.Sync("PUT "+one, edit, missing[Put, rest.None](k)),
 		rest.Sync("DELETE "+one, edit, missing[rest.None, rest.None](k)),

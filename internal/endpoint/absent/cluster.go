@@ -2,6 +2,8 @@ package absent
 
 import (
 	"context"
+	"net/http"
+	"reflect"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -23,7 +25,7 @@ func Cluster() []rest.Route {
 				return rest.None{}, alone()
 			}
 			return rest.None{}, errs.Newf(errs.Unsupported, "clusters are not supported yet by this server: it stays by itself")
-		}),
+		}).Answers(rest.Body{Status: http.StatusAccepted, Go: reflect.TypeFor[api.Operation]()}),
 		rest.Sync("PUT /1.0/cluster/certificate", edit, no[api.ClusterCertificatePut]),
 	}, members(edit)...)
 	all = append(all, groups(edit)...)
@@ -48,7 +50,7 @@ func idle[In any](context.Context, *rest.Call, In) (op.Spec, error) { return op.
 func members(edit auth.Access) []rest.Route {
 	const all, one = "/1.0/cluster/members", "/1.0/cluster/members/{name}"
 	return []rest.Route{
-		rest.Get("GET "+all, auth.Authenticated, none[[]api.ClusterMember]), rest.Async("POST "+all, edit, idle[api.ClusterMembersPost]),
+		rest.Listing[api.ClusterMember](rest.Get("GET "+all, auth.Authenticated, none[[]api.ClusterMember])), rest.Async("POST "+all, edit, idle[api.ClusterMembersPost]),
 		rest.Get("GET "+one, auth.Authenticated, none[api.ClusterMember]), rest.Sync("POST "+one, edit, no[api.ClusterMemberPost]),
 		rest.Sync("PUT "+one, edit, no[api.ClusterMemberPut]), rest.Sync("PATCH "+one, edit, no[api.ClusterMemberPut]),
 		rest.Sync("DELETE "+one, edit, no[rest.None]).Reads("force"),
@@ -59,7 +61,7 @@ func members(edit auth.Access) []rest.Route {
 func groups(edit auth.Access) []rest.Route {
 	const all, one = "/1.0/cluster/groups", "/1.0/cluster/groups/{name}"
 	return []rest.Route{
-		rest.Get("GET "+all, auth.Authenticated, none[[]api.ClusterGroup]), rest.Create("POST "+all, edit, unmade[api.ClusterGroupsPost]),
+		rest.Listing[api.ClusterGroup](rest.Get("GET "+all, auth.Authenticated, none[[]api.ClusterGroup])), rest.Create("POST "+all, edit, unmade[api.ClusterGroupsPost]),
 		rest.Get("GET "+one, auth.Authenticated, none[api.ClusterGroup]), rest.Create("POST "+one, edit, unmade[api.ClusterGroupPost]),
 		rest.Sync("PUT "+one, edit, no[api.ClusterGroupPut]), rest.Sync("PATCH "+one, edit, no[api.ClusterGroupPut]), rest.Sync("DELETE "+one, edit, no[rest.None]),
 	}
