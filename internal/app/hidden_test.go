@@ -213,6 +213,7 @@ func TestWhatIsHiddenCannotBeUsed(t *testing.T) {
 			{"POST", "/1.0/storage-pools/pool/volumes/custom", `{"name": "x", "type": "custom", "source": {"type": "copy", "name": "there", "pool": "pool", "project": "NAME"}}`},
 			{"POST", "/1.0/images", `{"source": {"type": "instance", "name": "NAME", "project": "there"}}`},
 			{"POST", "/1.0/images", `{"source": {"type": "image", "fingerprint": "IMAGE", "project": "default"}}`},
+			{"POST", "/1.0/images", `{"source": {"type": "instance", "name": "own"}, "profiles": ["NAME"]}`},
 			{"POST", "/1.0/profiles", `{"name": "y", "devices": {"eth0": {"type": "nic", "network": "NAME"}}}`},
 		} {
 			d.same(t, operator, c.method, c.path+in, c.body)
@@ -221,6 +222,7 @@ func TestWhatIsHiddenCannotBeUsed(t *testing.T) {
 			for _, body := range []string{
 				`{"name": "x", "source": {"type": "none"}, "profiles": ["NAME"], "devices": {` + root + `}}`,
 				`{"name": "x", "source": {"type": "none"}, "profiles": [], "devices": {` + root + `, "v": {"type": "disk", "path": "/v", "pool": "pool", "source": "NAME"}}}`,
+				`{"name": "x", "source": {"type": "migration", "mode": "push"}, "profiles": ["NAME"]}`,
 				`{"name": "x", "source": {"type": "image", "alias": "NAME"}}`,
 				`{"name": "x", "source": {"type": "image", "fingerprint": "IMAGE"}}`,
 			} {

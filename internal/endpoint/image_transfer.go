@@ -14,6 +14,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/endpoint/use"
 	"lxd/internal/errs"
 	"lxd/internal/image"
 	"lxd/internal/op"
@@ -88,6 +89,9 @@ func (h images) request(w http.ResponseWriter, c *rest.Call, body io.Reader) err
 	var post api.ImagesPost
 	if err := json.NewDecoder(bytes.NewReader(b)).Decode(&post); err != nil {
 		return errs.Newf(errs.Invalid, "request body: %w", err)
+	}
+	if err := use.Check(c, use.Refs{Project: c.Project, Profiles: post.Profiles}, use.Refs{}); err != nil {
+		return err
 	}
 	spec, err := h.svc.Create(c.Context(), image.Order{Project: c.Project, Post: post, Open: c.Caller.Admin, May: mayView(c)})
 	if err != nil {

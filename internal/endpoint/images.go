@@ -9,6 +9,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/endpoint/use"
 	"lxd/internal/errs"
 	"lxd/internal/image"
 	"lxd/internal/op"
@@ -105,6 +106,15 @@ func (h images) load(ctx context.Context, c *rest.Call) (api.ImagePut, any, erro
 }
 
 func (h images) save(ctx context.Context, c *rest.Call, next api.ImagePut) error {
+	if use.Judged(c) { // instances of the image get its profiles
+		now, _, err := h.load(ctx, c)
+		if err == nil {
+			err = use.Check(c, use.Refs{Project: c.Project, Profiles: next.Profiles}, use.Refs{Project: c.Project, Profiles: now.Profiles})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return h.svc.Update(ctx, c.Project, c.PathValue("fingerprint"), next)
 }
 

@@ -86,6 +86,9 @@ func (h travellers) create(ctx context.Context, c *rest.Call, in api.InstancesPo
 	if c.Target() != "" {
 		return op.Spec{}, errs.Newf(errs.Invalid, "target %q: this server is not clustered, leave the target out", c.Target())
 	}
+	if err := mayUse(c, h.instances, in); err != nil {
+		return op.Spec{}, err
+	}
 	if in.Source.Type == api.SourceTypeMigration {
 		return h.moves.Sink(ctx, c.Project, in)
 	}
@@ -94,9 +97,6 @@ func (h travellers) create(ctx context.Context, c *rest.Call, in api.InstancesPo
 		if err := mayView(c)("instance", cmp.Or(in.Source.Project, c.Project), "/1.0/instances/"+url.PathEscape(name)); err != nil {
 			return op.Spec{}, err
 		}
-	}
-	if err := mayUse(c, h.instances, in); err != nil {
-		return op.Spec{}, err
 	}
 	return h.svc.Create(ctx, c.Project, in)
 }
@@ -123,12 +123,13 @@ func (h instances) mayChange(ctx context.Context, c *rest.Call, next api.Instanc
 	if !use.Judged(c) {
 		return nil
 	}
-	now, _, err := h.load(ctx, c)
-	if err != nil {
-		return err
-	}
-	return use.Check(c, use.Refs{Project: c.Project, Profiles: next.Profiles, Devices: next.Devices},
-		use.Refs{Project: c.Project, Profiles: now.Profiles, Devices: now.Devices})
+	return use.Check(c, use.Refs{Project: c.Project, Profiles: next.Profiles, Devices: next.Devices}, h.refs(ctx, c))
+}
+
+// refs is what the instance that the path names refers to; one that cannot be read refers to nothing.
+func (h instances) refs(ctx context.Context, c *rest.Call) use.Refs {
+	now, _, _ := h.load(ctx, c)
+	return use.Refs{Project: c.Project, Profiles: now.Profiles, Devices: now.Devices}
 }
 
 func (h instances) get(ctx context.Context, c *rest.Call) (any, any, error) {
@@ -180,6 +181,9 @@ func (h travellers) rename(ctx context.Context, c *rest.Call, in api.InstancePos
 		if err := c.Check(auth.Can("project", "can_create_instances"), auth.ProjectObject(in.Project)); err != nil {
 			return op.Spec{}, err
 		}
+	}
+	if err := use.Check(c, use.Refs{Project: cmp.Or(in.Project, c.Project), Profiles: in.Profiles, Devices: in.Devices}, h.refs(ctx, c)); err != nil {
+		return op.Spec{}, err
 	}
 	return h.svc.Rename(ctx, c.Project, name, in)
 }

@@ -6,10 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
-
-	process "lxd/internal/host/run"
 )
 
 // stale is longer than either server shows the same metrics again.
@@ -53,18 +50,7 @@ func proxy(ctx context.Context, b *bench, s *server) error {
 
 // proxyRow times the file's way through the proxy.
 func proxyRow(ctx context.Context, _ *bench, s *server, _ int) (float64, error) {
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (conn net.Conn, err error) {
-		ns, err := os.Open("/run/netns/" + s.netns)
-		if err != nil {
-			return nil, err
-		}
-		defer ns.Close()
-		err = process.In(ns, func() error {
-			conn, err = net.DialTimeout("tcp", proxyPort, 5*time.Second)
-			return err
-		})
-		return conn, err
-	}}}
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return s.dial(proxyPort) }}}
 	return timedCall(func() error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+proxyPort+"/big", nil)
 		if err != nil {

@@ -12,7 +12,9 @@ type bench struct {
 	ours, theirs *server
 	rounds, many int
 	made         map[*server]int
-	lines        []line
+	// tokens are those of identities of ours, by their names.
+	tokens map[string]string
+	lines  []line
 }
 
 type line struct {
