@@ -28,7 +28,6 @@ type world struct {
 	t      *testing.T
 	hub    *event.Hub
 	to     *lokitest.Server
-	url    string
 	f      *loki.Forwarder
 	mu     sync.Mutex
 	lines  []string
