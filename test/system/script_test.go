@@ -5,10 +5,16 @@ package system
 import (
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	document "lxd/doc/reference/api"
+	"lxd/internal/app"
+	"lxd/internal/rest"
+	"lxd/internal/rest/openapi"
 	"lxd/test/harness"
 )
 
@@ -71,14 +77,40 @@ func realDaemon(env *testscript.Env, prepare func(t testing.TB, d *harness.Daemo
 	}
 	for k, v := range map[string]string{
 		"LXD_DIR": d.Dir, "LXD_CONF": filepath.Join(filepath.Dir(d.Dir), "conf"), "HOME": env.WorkDir, "NETNS": d.Netns, "GUEST": harness.GuestTool(t),
-		"PATH": bin + string(os.PathListSeparator) + env.Getenv("PATH"),
+		"LXD_SOCKET": filepath.Join(filepath.Dir(d.Dir), "proxy"), "PATH": bin + string(os.PathListSeparator) + env.Getenv("PATH"),
 	} {
 		env.Setenv(k, v)
 	}
 	harness.Listening(env)
 	harness.Restarting(env, restarter{d, trust})
+	return watch(env, d)
+}
+
+// watch looks at what a script asks and is answered through the local socket.
+func watch(env *testscript.Env, d *harness.Daemon) error {
+	checker, err := described()
+	if err != nil {
+		return err
+	}
+	seen := &harness.Conformity{Checker: checker}
+	end, err := seen.Proxy(env.Getenv("LXD_SOCKET"), d.Socket)
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		end()
+		if faults, _ := seen.Faults(); len(faults) > 0 {
+			env.T().Log("not as doc/reference/api/openapi.json says:\n" + strings.Join(faults, "\n"))
+			env.T().FailNow()
+		}
+	})
 	return nil
 }
+
+// described knows what may be asked and answered; it is read once.
+var described = sync.OnceValues(func() (*openapi.Checker, error) {
+	return openapi.NewChecker(document.OpenAPI, rest.Find(app.Routes()...))
+})
 
 // restarter restarts the daemon of a script.
 type restarter struct {
