@@ -82,7 +82,7 @@ func isIssuer(s string) error {
 	return nil
 }
 
-var scope = regexp.MustCompile("^[!#-\\[\\]-~]+$")
+var scope = regexp.MustCompile(`^[!#-\[\]-~]+$`)
 
 // areScopes checks the scopes that are asked of an issuer.
 func areScopes(s string) error {
