@@ -88,7 +88,7 @@ func (a Access) CheckAs(i Identity, o, asked Object) error {
 	if i.May(o, a.entitlement) {
 		return nil
 	}
-	seen := !viewable(a.entity) || i.May(o, "can_view") || a.entity == "project" && i.May(asked, "can_view")
+	seen := !viewable(a.entity) || i.May(o, "can_view") || i.ViewsAs(asked, "can_view") || a.entity == "project" && i.May(asked, "can_view")
 	if i.FineGrained && !seen {
 		return errs.Newf(errs.NotFound, "%s not found", asked.URL)
 	}

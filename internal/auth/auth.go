@@ -109,6 +109,13 @@ func (i Identity) May(o Object, entitlement string) bool {
 	return i.Rights.Allows(o, entitlement)
 }
 
+// ViewsAs tells whether an entitlement comes to viewing the object, and the identity may view all of its type that its project sees,
+// whoever owns them: what a project sees of the default one is there to be used in it.
+func (i Identity) ViewsAs(o Object, entitlement string) bool {
+	entity, needed := decides(o.Entity, entitlement)
+	return needed == "can_view" && InProject(entity) && i.May(ProjectObject(o.Project), "can_view_"+Plural(entity))
+}
+
 // Knower are rights that tell which projects their owner may know of.
 type Knower interface {
 	// Knows tells whether anything is allowed on the project or in it.

@@ -128,6 +128,17 @@ func InProject(entity string) bool {
 		slices.Contains([]string{"placement_group", "profile", "storage_bucket", "storage_volume"}, entity)
 }
 
+// Plural is the word for several entities of a type in the entitlements of what they are in.
+func Plural(entity string) string {
+	switch {
+	case strings.HasSuffix(entity, "alias"):
+		return entity + "es"
+	case strings.HasSuffix(entity, "identity"):
+		return strings.TrimSuffix(entity, "y") + "ies"
+	}
+	return entity + "s"
+}
+
 // viewable tells whether entities of that type can be hidden; all others are seen by everybody who is trusted.
 func viewable(entity string) bool {
 	_, ok := parts[entity]

@@ -45,7 +45,7 @@ type images struct {
 
 // sees tells whether the caller may view an image without knowing a secret.
 func sees(c *rest.Call, img api.Image) bool {
-	o := auth.Object{Entity: "image", Project: img.Project, URL: project.URL("", "images", img.Fingerprint)}
+	o := auth.Object{Entity: "image", Project: c.Through(img.Project), URL: project.URL("", "images", img.Fingerprint)}
 	return img.Public || c.May(o, "can_view")
 }
 
@@ -69,7 +69,7 @@ func (h images) list(ctx context.Context, c *rest.Call) iter.Seq2[rest.Item[api.
 func tagged(c *rest.Call, img api.Image) api.Image {
 	if c.Caller.FineGrained && !img.Public {
 		img.Aliases = slices.DeleteFunc(slices.Clone(img.Aliases), func(a api.ImageAlias) bool {
-			return !c.May(auth.Object{Entity: "image_alias", Project: img.Project, URL: aliasURL(a.Name)}, "can_view")
+			return !c.May(auth.Object{Entity: "image_alias", Project: c.Through(img.Project), URL: aliasURL(a.Name)}, "can_view")
 		})
 	}
 	return img

@@ -18,7 +18,7 @@ func (c *Call) Check(a Access, o auth.Object) error {
 }
 
 // owned is the object in the project that really has it: a project may see those of the default one instead of its own. Making
-// something in a project is judged where it will be.
+// something in a project is judged where it will be. Who may view all that a project sees views that too.
 func (c *Call) owned(o auth.Object, entitlement string) auth.Object {
 	if !c.Caller.FineGrained || c.server.Owner == nil {
 		return o // restricted certificates see what their projects see, whoever owns it
@@ -29,7 +29,7 @@ func (c *Call) owned(o auth.Object, entitlement string) auth.Object {
 			return auth.ProjectObject(c.owner(name, entitlement))
 		}
 	case o.Entity == "storage_volume" && !strings.Contains(o.URL, "/volumes/custom/"): // it belongs to an instance or image
-	case o.Project != "" && auth.InProject(o.Entity):
+	case o.Project != "" && auth.InProject(o.Entity) && !c.Caller.ViewsAs(o, entitlement):
 		o.Project = c.owner(o.Project, o.Entity)
 	}
 	return o
@@ -106,7 +106,16 @@ func (c *Call) objectAt(entity string, it erased) auth.Object {
 	if project == "" {
 		project = c.Project
 	}
-	return auth.Object{Entity: entity, Project: project, URL: c.cut(entity, path)}
+	return auth.Object{Entity: entity, Project: c.Through(project), URL: c.cut(entity, path)}
+}
+
+// Through is the project by which the caller looks at what belongs to another one: that which was asked for, and which sees it. Who
+// looks at all projects looks at each thing where it belongs.
+func (c *Call) Through(project string) string {
+	if c.AllProjects || c.route.global {
+		return project
+	}
+	return c.Project
 }
 
 // Visible leaves those addresses that the caller may view what is at: an object may be used by others that it must not learn of.

@@ -50,6 +50,7 @@ func here(context.Context, *rest.Call, rest.None) (string, error) { return "here
 func TestJudgedWhereItIs(t *testing.T) {
 	routes := []rest.Route{
 		rest.Sync("GET /1.0/profiles/{name}", auth.Can("profile", "can_view"), here),
+		rest.Sync("PUT /1.0/profiles/{name}", auth.Can("profile", "can_edit"), here),
 		rest.Sync("POST /1.0/profiles", auth.Can("project", "can_create_profiles"), here),
 		rest.Sync("POST /1.0/instances", auth.Can("project", "can_create_instances"), here),
 		rest.Sync("GET /1.0/images/{fingerprint}", auth.Can("image", "can_view"), here),
@@ -66,7 +67,11 @@ func TestJudgedWhereItIs(t *testing.T) {
 		"the owner's profile":             {"profile", "/1.0/profiles/x", "can_view", "GET", "/1.0/profiles/x", 200},
 		"seen from a project nobody told": {"profile", "/1.0/profiles/x", "can_view", "GET", "/1.0/profiles/x?project=p", 404},
 		"not owned":                       {"profile", "/1.0/profiles/x?project=p", "can_view", "GET", "/1.0/profiles/x?project=p", 404},
-		"operator elsewhere":              {"project", "/1.0/projects/p", "operator", "GET", "/1.0/profiles/x?project=p", 404},
+		"seen by an operator":             {"project", "/1.0/projects/p", "operator", "GET", "/1.0/profiles/x?project=p", 200},
+		"seen by who may view profiles":   {"project", "/1.0/projects/p", "can_view_profiles", "GET", "/1.0/profiles/x?project=p", 200},
+		"not by who may view others":      {"project", "/1.0/projects/p", "can_view_images", "GET", "/1.0/profiles/x?project=p", 404},
+		"not where it is":                 {"project", "/1.0/projects/p", "operator", "GET", "/1.0/profiles/x", 404},
+		"seen and not to be changed":      {"project", "/1.0/projects/p", "operator", "PUT", "/1.0/profiles/x?project=p", 403},
 		"makes it elsewhere":              {"project", "/1.0/projects/p", "operator", "POST", "/1.0/profiles?project=p", 403},
 		"makes what is here":              {"project", "/1.0/projects/p", "operator", "POST", "/1.0/instances?project=p", 200},
 		"unknown project":                 {"project", "/1.0/projects/default", "operator", "POST", "/1.0/instances?project=p", 404},
@@ -84,6 +89,34 @@ func TestJudgedWhereItIs(t *testing.T) {
 		w := do(as(t, who, routes...), c.method, c.path, "")
 		if w.Code != c.code || strings.Contains(w.Body.String(), "abcdef") {
 			t.Errorf("%s: %d %s, want %d", name, w.Code, w.Body, c.code)
+		}
+	}
+}
+
+func TestItemsAreSeenThroughProjects(t *testing.T) {
+	list := rest.List("GET /1.0/profiles", auth.Can("profile", "can_view"), func(context.Context, *rest.Call) iter.Seq2[rest.Item[string], error] {
+		return rest.Items([]string{"x"}, nil, func(n string) string { return "/1.0/profiles/" + n })
+	})
+	some := fine(model.Permission{Entity: "project", URL: "/1.0/projects/p", Entitlement: "can_view_profiles"})
+	one := fine(model.Permission{Entity: "profile", URL: "/1.0/profiles/x", Entitlement: "can_view"})
+	other := fine(model.Permission{Entity: "project", URL: "/1.0/projects/p", Entitlement: "can_view_images"})
+	restricted := auth.Identity{Kind: auth.TLS, Name: "ben", Rights: granted{"project  /1.0/projects/p can_view": true, "profile p /1.0/profiles/x can_view": true}}
+	for name, c := range map[string]struct {
+		who   auth.Identity
+		query string
+		seen  bool
+	}{
+		"by its project":         {some, "?project=p", true},
+		"where it is":            {some, "?project=default", false},
+		"of all projects":        {some, "?all-projects=true", false},
+		"itself, of all":         {one, "?all-projects=true", true},
+		"by others":              {other, "?project=p", false},
+		"restricted to projects": {restricted, "?project=p", true},
+		"restricted, of all":     {restricted, "?all-projects=true", false},
+	} {
+		w := do(as(t, c.who, list), "GET", "/1.0/profiles"+c.query, "")
+		if got := strings.Contains(w.Body.String(), "profiles/x"); got != c.seen {
+			t.Errorf("%s: %d %s, want %v", name, w.Code, w.Body, c.seen)
 		}
 	}
 }

@@ -116,22 +116,11 @@ func spread(r row) []row {
 	var rows []row
 	for _, entity := range auth.Entities() {
 		if auth.InProject(entity) {
-			fill := strings.NewReplacer("TYPES", Plural(entity), "TYPE", entity)
+			fill := strings.NewReplacer("TYPES", auth.Plural(entity), "TYPE", entity)
 			rows = append(rows, row{fill.Replace(r.who), fill.Replace(r.gives)})
 		}
 	}
 	return slices.Compact(rows)
-}
-
-// Plural is the word for several entities of a type in the entitlements of what they are in.
-func Plural(entity string) string {
-	switch {
-	case strings.HasSuffix(entity, "alias"):
-		return entity + "es"
-	case strings.HasSuffix(entity, "identity"):
-		return strings.TrimSuffix(entity, "y") + "ies"
-	}
-	return entity + "s"
 }
 
 // named lists the rights that a cell of the table stands for.

@@ -185,13 +185,13 @@ func TestThePluralsAreTheTablesWords(t *testing.T) {
 			continue
 		}
 		for _, verb := range []string{"create", "view", "edit", "delete"} {
-			if what := "can_" + verb + "_" + model.Plural(entity); !slices.Contains(auth.Entitlements("project"), what) {
+			if what := "can_" + verb + "_" + auth.Plural(entity); !slices.Contains(auth.Entitlements("project"), what) {
 				t.Errorf("projects have no %s", what)
 			}
 		}
 	}
-	if model.Plural("identity") != "identities" {
-		t.Error(model.Plural("identity"))
+	if auth.Plural("identity") != "identities" {
+		t.Error(auth.Plural("identity"))
 	}
 }
 
