@@ -115,6 +115,8 @@ type run struct {
 	// listening ends the taking in of events, and sending the sending.
 	listening, sending context.CancelFunc
 	collected, sent    chan struct{}
+	// refused counts the events that the server did not want since the last that it took; only send knows it.
+	refused int
 }
 
 func start(source event.Source, c Config, p *pusher) *run {
@@ -168,14 +170,18 @@ func (r *run) deliver(ctx context.Context, batch []entry, closing bool) {
 		again, err := r.push.send(ctx, body)
 		switch {
 		case err == nil:
-			if pause > firstPause {
-				slog.Info("Loki takes events again", "url", r.config.URL, "after", time.Since(began))
+			if pause > firstPause || r.refused > 0 {
+				slog.Info("Loki takes events again", "url", r.config.URL, "after", time.Since(began), "dropped", r.refused)
+				r.refused = 0
 			}
 			return
 		case ctx.Err() != nil:
 			return
 		case !again:
-			slog.Error("Loki refuses events, which are dropped: check the keys loki.*", "url", r.config.URL, "dropped", len(batch), "err", err)
+			if r.refused == 0 { // what is logged is an event too: told of each time, it would go on for ever
+				slog.Error("Loki refuses events, which are dropped: check the keys loki.*", "url", r.config.URL, "dropped", len(batch), "err", err)
+			}
+			r.refused += len(batch)
 			return
 		case closing || r.queue.isClosed():
 			slog.Warn("Events were not sent to Loki before the forwarding ended", "url", r.config.URL, "dropped", len(batch), "err", err)

@@ -184,6 +184,20 @@ func TestRefusedIsDropped(t *testing.T) {
 	}
 }
 
+// TestRefusalIsToldOnce has the log be forwarded too, as the daemon does: a server that refuses everything also refuses to hear of that.
+func TestRefusalIsToldOnce(t *testing.T) {
+	w := newWorld(t)
+	w.to.Protect("ann", "secret")
+	log := capture(t)
+	slog.SetDefault(slog.New(event.NewLogHandler(slog.Default().Handler(), w.hub)))
+	w.configure(nil)
+	w.log("info", "lost", nil)
+	time.Sleep(3500 * time.Millisecond)
+	if n := strings.Count(log.String(), "Loki refuses events"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log)
+	}
+}
+
 // TestBounded has a server that takes nothing: what is published is never held up, and what does not fit is counted and told.
 func TestBounded(t *testing.T) {
 	w := newWorld(t)
