@@ -156,11 +156,8 @@ func (s *Service) Apply(ctx context.Context, u *undo.Stack, old, next map[string
 		if was[p] == r {
 			continue
 		}
-		if err := s.claim(ctx, r); err != nil {
+		if err := s.take(ctx, r); err != nil {
 			return err
-		}
-		if err := s.mount(ctx, r); err != nil {
-			return fmt.Errorf("%s: %w", p.Key(), err)
 		}
 	}
 	if err := s.arrange(will); err != nil {
@@ -169,14 +166,33 @@ func (s *Service) Apply(ctx context.Context, u *undo.Stack, old, next map[string
 	return s.settle(ctx)
 }
 
-// claim notes that a volume is in use from now on.
-func (s *Service) claim(ctx context.Context, r Record) error {
-	return s.d.Store.Update(ctx, func(tx store.Tx) error {
-		if err := admit(tx, r); err != nil || Collection.Has(tx, r.key()) {
+// take brings a volume into use. One that cannot be mounted, and was not in use before, is left alone: nothing is in it, and who gives
+// a volume up would first have to mount it.
+func (s *Service) take(ctx context.Context, r Record) error {
+	isNew, err := s.claim(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err = s.mount(ctx, r); err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s: %w", r.Place.Key(), err)
+	if isNew {
+		err = errors.Join(err, s.forget(context.WithoutCancel(ctx), r))
+	}
+	return err
+}
+
+// claim notes that a volume is in use from now on, and tells whether it was not before.
+func (s *Service) claim(ctx context.Context, r Record) (isNew bool, err error) {
+	err = s.d.Store.Update(ctx, func(tx store.Tx) error {
+		isNew = !Collection.Has(tx, r.key())
+		if err := admit(tx, r); err != nil || !isNew {
 			return err
 		}
 		return Collection.Insert(tx, r)
 	})
+	return isNew, err
 }
 
 // Tidy makes everything as the configuration says: it brings what lies elsewhere to its place, and gives up volumes in which nothing

@@ -204,8 +204,8 @@ func TestRejectedChange(t *testing.T) {
 		t.Error(w.at(t), w.mounted, err)
 	}
 	w.broken["v"] = true
-	if err := w.change(t, nil, config{server: "p/v"}, nil); !errs.Is(err, errs.Unavailable) {
-		t.Error(err)
+	if err := w.change(t, nil, config{server: "p/v"}, nil); !errs.Is(err, errs.Unavailable) || w.at(t) != "default=images other=images" {
+		t.Error(w.at(t), err) // a volume that cannot be mounted is not in use either
 	}
 }
 
