@@ -267,6 +267,31 @@ func TestDeleteWaitsForReaders(t *testing.T) {
 	must(t, <-deleted)
 }
 
+// TestSettleLeavesReadersAlone: files that lie where they belong need not be waited for.
+func TestSettleLeavesReadersAlone(t *testing.T) {
+	w := newWorld(t)
+	big := pack(t, append(goodImage(), entry{name: "rootfs/big", body: strings.Repeat("x", 9<<20)}))
+	_, err := w.send(t, bytes.NewReader(big))
+	must(t, err)
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	done := make(chan error, 1)
+	go func() {
+		done <- w.Unpack(t.Context(), fingerprintOf(big), t.TempDir(), func(string) { once.Do(func() { close(inside); <-goOn }) })
+	}()
+	<-inside
+	settled := make(chan error, 1)
+	go func() { settled <- w.Settle(t.Context()) }()
+	select {
+	case err := <-settled:
+		must(t, err)
+	case <-time.After(5 * time.Second):
+		t.Error("it waits for somebody who reads what stays where it is")
+	}
+	close(goOn)
+	must(t, <-done)
+}
+
 // TestRecover: what a crash leaves at each point of an import and of a deletion.
 func TestRecover(t *testing.T) {
 	crash := errors.New("crash")

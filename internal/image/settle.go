@@ -53,7 +53,11 @@ func (s *Service) home(of []string) string {
 	return slices.Min(of)
 }
 
+// settle waits for those who read an image only if it has to be moved.
 func (s *Service) settle(ctx context.Context, owner, fingerprint, name string) error {
+	if s.d.Files.Settled(owner, name) {
+		return nil
+	}
 	release, err := s.files.take(ctx, fingerprint)
 	if err != nil {
 		return err

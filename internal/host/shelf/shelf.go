@@ -29,10 +29,15 @@ type Shelf struct {
 	folders []string
 	// busy is held while a file is moved or removed.
 	busy sync.Mutex
+	// drafts are the copies that are being written.
+	drafting sync.Mutex
+	drafts   map[string]bool
 }
 
 // New makes a shelf whose files lie in base unless their owner has a folder of its own; it has no effects.
-func New(base string) *Shelf { return &Shelf{base: base, folders: []string{base}} }
+func New(base string) *Shelf {
+	return &Shelf{base: base, folders: []string{base}, drafts: map[string]bool{}}
+}
 
 // Base is the folder of those who have none of their own.
 func (s *Shelf) Base() string { return s.base }
@@ -81,23 +86,59 @@ func (s *Shelf) Path(owner, name string) string {
 	return filepath.Join(s.Folder(owner), name)
 }
 
-// Make makes the folders and removes what a crash left of copies.
+// Settled tells whether the file of that name lies in the folder of its owner and nowhere else, so that Move has nothing to do.
+func (s *Shelf) Settled(owner, name string) bool {
+	home := s.Folder(owner)
+	return !slices.ContainsFunc(s.Folders(), func(dir string) bool {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		return dir != home && !errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// Make makes the folders and removes what a crash left of copies. Those that are being written stay.
 func (s *Shelf) Make() error {
 	for _, dir := range s.Folders() {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		left, err := filepath.Glob(filepath.Join(dir, partial+"*"))
-		if err != nil {
+		if err := s.clean(dir); err != nil {
 			return err
-		}
-		for _, f := range left {
-			if err := os.Remove(f); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+func (s *Shelf) clean(dir string) error {
+	s.drafting.Lock()
+	defer s.drafting.Unlock()
+	left, err := filepath.Glob(filepath.Join(dir, partial+"*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range left {
+		if s.drafts[f] {
+			continue
+		}
+		if err := os.Remove(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// draft makes the file that a copy is written to; done says that it is complete, or given up.
+func (s *Shelf) draft(dir string) (f *os.File, done func(), err error) {
+	s.drafting.Lock()
+	defer s.drafting.Unlock()
+	if f, err = os.CreateTemp(dir, partial); err != nil {
+		return nil, nil, noSpace(err, dir)
+	}
+	s.drafts[f.Name()] = true
+	return f, func() {
+		s.drafting.Lock()
+		defer s.drafting.Unlock()
+		delete(s.drafts, f.Name())
+	}, nil
 }
 
 // Names are the files in all folders, each once.
@@ -144,7 +185,7 @@ func (s *Shelf) Put(ctx context.Context, from, owner, name string) error {
 	dir := s.Folder(owner)
 	err := os.Rename(from, filepath.Join(dir, name))
 	if errors.Is(err, unix.EXDEV) {
-		if err = copyInto(ctx, from, dir, name); err == nil {
+		if err = s.copyInto(ctx, from, dir, name); err == nil {
 			err = os.Remove(from)
 		}
 	}
@@ -166,7 +207,7 @@ func (s *Shelf) Move(ctx context.Context, owner, name string) error {
 		} else if err != nil {
 			return err
 		}
-		if err := bring(ctx, from, home, name); err != nil {
+		if err := s.bring(ctx, from, home, name); err != nil {
 			return err
 		}
 	}
@@ -174,10 +215,10 @@ func (s *Shelf) Move(ctx context.Context, owner, name string) error {
 }
 
 // bring copies a file into a folder that does not have it yet, and removes it where it was.
-func bring(ctx context.Context, from, dir, name string) error {
+func (s *Shelf) bring(ctx context.Context, from, dir, name string) error {
 	_, err := os.Lstat(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		err = copyInto(ctx, from, dir, name)
+		err = s.copyInto(ctx, from, dir, name)
 	}
 	if err != nil {
 		return err
@@ -186,16 +227,17 @@ func bring(ctx context.Context, from, dir, name string) error {
 }
 
 // copyInto copies a file, which appears in its folder only once it is complete and durable.
-func copyInto(ctx context.Context, from, dir, name string) (err error) {
+func (s *Shelf) copyInto(ctx context.Context, from, dir, name string) (err error) {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(dir, partial)
+	out, done, err := s.draft(dir)
 	if err != nil {
-		return noSpace(err, dir)
+		return err
 	}
+	defer done()
 	_, err = io.Copy(out, reader{ctx, in})
 	err = errors.Join(err, out.Sync(), out.Close())
 	if err == nil {

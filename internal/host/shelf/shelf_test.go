@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"lxd/internal/host/shelf"
 )
 
@@ -144,5 +146,56 @@ func TestAMoveThatFails(t *testing.T) {
 	}
 	if left, err := os.ReadDir(away); err != nil || len(left) != 0 || read(t, s, "a") != "a" || s.Base() != base {
 		t.Error(left, err)
+	}
+}
+
+// TestCopiesUnderWay: what is being written when the folders are looked after is no leftover.
+func TestCopiesUnderWay(t *testing.T) {
+	base, up := t.TempDir(), filepath.Join(tmpfs(t), "up")
+	s := shelf.New(base)
+	if err := unix.Mkfifo(up, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put := make(chan error, 1)
+	go func() { put <- s.Put(t.Context(), up, "p", "a") }()
+	slow, err := os.OpenFile(up, os.O_WRONLY, 0) // returns once Put reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := slow.WriteString("first "); err != nil {
+		t.Fatal(err)
+	}
+	for draft := []string(nil); len(draft) == 0; draft, _ = filepath.Glob(filepath.Join(base, ".partial-*")) {
+		if err := t.Context().Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Make(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := slow.WriteString("second"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(slow.Close(), <-put); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, s, "a"); got != "first second" {
+		t.Error(got)
+	}
+}
+
+func TestSettled(t *testing.T) {
+	base, away := t.TempDir(), t.TempDir()
+	s := shelf.New(base)
+	write(t, filepath.Join(base, "a"), "a")
+	if !s.Settled("p", "a") || !s.Settled("p", "none") {
+		t.Error("it is where it belongs")
+	}
+	s.Set(map[string]string{"p": away})
+	if s.Settled("p", "a") || !s.Settled("q", "a") {
+		t.Error("p has a folder of its own, and q has none")
+	}
+	if err := s.Move(t.Context(), "p", "a"); err != nil || !s.Settled("p", "a") {
+		t.Error(err)
 	}
 }
