@@ -146,12 +146,13 @@ func (p *provider) checked(ctx context.Context, text string, config *goidc.Confi
 	for _, a := range algorithms {
 		config.SupportedSigningAlgs = append(config.SupportedSigningAlgs, string(a))
 	}
-	token, err := goidc.NewVerifier(p.issuer(), p.keys, config).Verify(ctx, text)
+	keys := &asking{keySet: p.keys}
+	token, err := goidc.NewVerifier(p.issuer(), keys, config).Verify(ctx, text)
 	if late, ok := errors.AsType[*goidc.TokenExpiredError](err); ok {
 		return nil, refused("it expired at " + late.Expiry.UTC().Format(time.RFC3339))
 	}
-	if errs.Is(err, errs.Unavailable) {
-		return nil, err
+	if keys.failure != nil {
+		return nil, keys.failure
 	}
 	if err == nil && token.Subject == "" {
 		err = errors.New("it has no subject")

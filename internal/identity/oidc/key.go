@@ -36,16 +36,26 @@ type keySet struct {
 	read     time.Time
 	tried    time.Time
 	tryError error
+	// busy is closed when a reading that is under way has ended.
+	busy chan struct{}
+}
+
+// asking is the keys as the check of one token uses them. What that makes of an error does not tell whether the token is bad or the issuer
+// could not be asked; failure is set in the second case.
+type asking struct {
+	*keySet
+	failure error
 }
 
 // VerifySignature returns what a token says if a key of the issuer has signed it.
-func (k *keySet) VerifySignature(ctx context.Context, text string) ([]byte, error) {
+func (a *asking) VerifySignature(ctx context.Context, text string) ([]byte, error) {
 	token, err := jose.ParseSignedCompact(text, algorithms)
 	if err != nil {
 		return nil, fmt.Errorf("malformed token: %w", err)
 	}
-	candidates, err := k.find(ctx, token.Signatures[0].Header.KeyID)
+	candidates, err := a.find(ctx, token.Signatures[0].Header.KeyID)
 	if err != nil {
+		a.failure = err
 		return nil, err
 	}
 	for _, key := range candidates {
@@ -56,23 +66,48 @@ func (k *keySet) VerifySignature(ctx context.Context, text string) ([]byte, erro
 	return nil, errors.New("no key of the issuer has signed this")
 }
 
-// find returns the keys of that name, which are all of them if the token names none.
+// find returns the keys of that name, which are all of them if the token names none. If they have to be read it waits for that, with
+// all others who need them at the time; nobody is held up whose key is known.
 func (k *keySet) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
+	for {
+		k.mu.Lock()
+		found, age := k.named(id), time.Since(k.read)
+		due := len(found) == 0 || age > keysFresh
+		if due && k.busy == nil && time.Since(k.tried) > pause {
+			k.busy = make(chan struct{})
+			go k.update(context.WithoutCancel(ctx))
+		}
+		busy, failure := k.busy, k.tryError
+		k.mu.Unlock()
+		switch {
+		case due && busy != nil:
+		case failure != nil && (len(found) == 0 || age > keysOld):
+			return nil, unreachable(failure)
+		default:
+			return found, nil
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// update reads the keys.
+func (k *keySet) update(ctx context.Context) {
+	set, err := k.fetch(ctx)
+	if err != nil {
+		slog.Warn("The keys of the OpenID Connect issuer cannot be read", "err", err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	found := k.named(id)
-	age := time.Since(k.read)
-	if (len(found) == 0 || age > keysFresh) && time.Since(k.tried) > pause {
-		k.tried = time.Now()
-		if k.tryError = k.refresh(ctx); k.tryError != nil {
-			slog.Warn("The keys of the OpenID Connect issuer cannot be read", "err", k.tryError)
-		}
-		found, age = k.named(id), time.Since(k.read)
+	k.tried, k.tryError = time.Now(), err
+	if err == nil {
+		k.keys, k.read = set, k.tried
 	}
-	if k.tryError != nil && (len(found) == 0 || age > keysOld) {
-		return nil, unreachable(k.tryError)
-	}
-	return found, nil
+	close(k.busy)
+	k.busy = nil
 }
 
 func (k *keySet) named(id string) (found []jose.JSONWebKey) {
@@ -84,25 +119,23 @@ func (k *keySet) named(id string) (found []jose.JSONWebKey) {
 	return found
 }
 
-func (k *keySet) refresh(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+func (k *keySet) fetch(ctx context.Context) (set jose.JSONWebKeySet, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
 	if err != nil {
-		return err
+		return set, err
 	}
 	answer, err := k.client.Do(r)
 	if err != nil {
-		return err
+		return set, err
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("reading its keys: %s", answer.Status)
+		return set, fmt.Errorf("reading its keys: %s", answer.Status)
 	}
-	var set jose.JSONWebKeySet
 	if err := json.NewDecoder(answer.Body).Decode(&set); err != nil {
-		return fmt.Errorf("reading its keys: %w", err)
+		return set, fmt.Errorf("reading its keys: %w", err)
 	}
-	k.keys, k.read = set, time.Now()
-	return nil
+	return set, nil
 }

@@ -202,6 +202,43 @@ func TestKeysThatChange(t *testing.T) {
 	}
 }
 
+// TestUnknownKeysHoldUpNobody: while the issuer is slow to tell of a key that nobody knows, those with known ones go on.
+func TestUnknownKeysHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.show(t, w.access(t, alice)); err != nil {
+		t.Fatal(err)
+	}
+	known := w.sign(t, map[string]any{"jti": "another"})
+	if err := w.issuer.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	unknown := w.access(t, alice)
+	time.Sleep(5100 * time.Millisecond) // the keys are not read more often than that
+	asked := make(chan struct{})
+	w.hold.Store(&asked)
+	slow := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, _, err := w.Identify(shown(unknown))
+			slow <- err
+		}()
+	}
+	<-asked
+	begun := time.Now()
+	if _, err := w.show(t, known); err != nil || time.Since(begun) > 2*time.Second {
+		t.Error(err, time.Since(begun))
+	}
+	for range 2 {
+		if err := <-slow; !errs.Is(err, errs.Unavailable) {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(begun); took > 8*time.Second {
+		t.Error("one waited for the other:", took)
+	}
+}
+
 func TestAnIssuerThatIsAway(t *testing.T) {
 	w := newWorld(t)
 	known := w.access(t, alice)

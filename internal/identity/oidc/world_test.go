@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,8 @@ type world struct {
 	store      store.Store
 	identities *identity.Service
 	limit      limit.Limiter
+	// hold has the issuer not answer when it is asked for its keys.
+	hold atomic.Pointer[chan struct{}]
 
 	mu     sync.Mutex
 	config map[string]string
@@ -46,7 +49,7 @@ func newWorld(t *testing.T) *world {
 		config: map[string]string{"oidc.issuer": srv.URL, "oidc.client.id": "lxd", "oidc.client.secret": "hush", "oidc.groups.claim": "groups"}}
 	t.Cleanup(func() { _ = w.store.Close() })
 	w.identities = identity.New(identity.Deps{Store: w.store, Trust: trust.New(trust.Deps{Store: w.store}), Gone: oidc.Gone})
-	w.Service = oidc.New(oidc.Deps{Store: w.store, Identities: w.identities, Limit: &w.limit, Transport: srv.Client().Transport,
+	w.Service = oidc.New(oidc.Deps{Store: w.store, Identities: w.identities, Limit: &w.limit, Transport: w.slowly(srv.Client().Transport),
 		Now: func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now },
 		Config: func(context.Context) (map[string]string, error) {
 			w.mu.Lock()
@@ -54,6 +57,27 @@ func newWorld(t *testing.T) *world {
 			return maps.Clone(w.config), nil
 		}})
 	return w
+}
+
+// trip is a RoundTripper.
+type trip func(*http.Request) (*http.Response, error)
+
+// RoundTrip sends one request.
+func (f trip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// slowly is the way to the issuer, on which requests are held up.
+func (w *world) slowly(way http.RoundTripper) http.RoundTripper {
+	return trip(func(r *http.Request) (*http.Response, error) {
+		if wait := w.hold.Load(); wait != nil && r.URL.Path == "/keys" {
+			select {
+			case *wait <- struct{}{}:
+			case <-r.Context().Done():
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		return way.RoundTrip(r)
+	})
 }
 
 func (w *world) set(key, value string) {
