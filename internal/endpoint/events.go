@@ -51,13 +51,14 @@ func (h events) listen(w http.ResponseWriter, c *rest.Call) error {
 	defer cancel()
 	// What happens after the caller has its answer must be in the stream, so that listening begins before it.
 	from := h.source.Listen(ctx, f)
+	show := shownTo(c)
 	conn, err := (&websocket.Upgrader{CheckOrigin: ownPage}).Upgrade(w, c.Request, nil)
 	if err != nil {
 		return nil // answered by Upgrade
 	}
 	defer conn.Close()
 	go watchPeer(conn, 2*h.ping+writeWithin, cancel)
-	h.feed(ctx, conn, from)
+	h.feed(ctx, conn, from, show)
 	return nil
 }
 
@@ -98,10 +99,33 @@ func ownOperations(c *rest.Call, f event.Filter, refused error) (event.Filter, e
 	f.Types, f.AllProjects = []string{event.Operation}, true
 	f.Only = func(ev api.Event) bool {
 		var o api.Operation
-		err := json.Unmarshal(ev.Metadata, &o)
-		return err == nil && o.Requestor != nil && o.Requestor.Username == c.Caller.Name && o.Requestor.Protocol == string(c.Caller.Kind)
+		return json.Unmarshal(ev.Metadata, &o) == nil && started(c, o)
 	}
 	return f, nil
+}
+
+// started tells whether the caller asked for the operation.
+func started(c *rest.Call, o api.Operation) bool {
+	return o.Requestor != nil && o.Requestor.Username == c.Caller.Name && o.Requestor.Protocol == string(c.Caller.Kind)
+}
+
+// shownTo is what makes of an event that which the caller may see of it: the secrets of an operation are for who started it.
+func shownTo(c *rest.Call) func(api.Event) api.Event {
+	return func(ev api.Event) api.Event {
+		var o api.Operation
+		if ev.Type != event.Operation || confided(c) {
+			return ev
+		}
+		err := json.Unmarshal(ev.Metadata, &o)
+		if err == nil && started(c, o) {
+			return ev
+		}
+		ev.Metadata = []byte("{}")
+		if b, e := json.Marshal(outline(o)); err == nil && e == nil {
+			ev.Metadata = b
+		}
+		return ev
+	}
 }
 
 // ofServer tells whether events of that type are about the server as a whole.
@@ -129,7 +153,7 @@ func watchPeer(conn *websocket.Conn, patience time.Duration, gone func()) {
 }
 
 // feed sends events until the listener is gone, is too slow, or a write fails.
-func (h events) feed(ctx context.Context, conn *websocket.Conn, from <-chan api.Event) {
+func (h events) feed(ctx context.Context, conn *websocket.Conn, from <-chan api.Event, show func(api.Event) api.Event) {
 	ping := time.NewTicker(h.ping)
 	defer ping.Stop()
 	for {
@@ -142,7 +166,7 @@ func (h events) feed(ctx context.Context, conn *websocket.Conn, from <-chan api.
 				_ = conn.WriteControl(websocket.CloseMessage, say, time.Now().Add(writeWithin))
 				return
 			}
-			if conn.SetWriteDeadline(time.Now().Add(writeWithin)) != nil || conn.WriteJSON(ev) != nil {
+			if conn.SetWriteDeadline(time.Now().Add(writeWithin)) != nil || conn.WriteJSON(show(ev)) != nil {
 				return
 			}
 		case <-ping.C:

@@ -12,6 +12,7 @@ import (
 	"lxd/api"
 	"lxd/internal/auth"
 	"lxd/internal/errs"
+	"lxd/internal/identity"
 	"lxd/internal/op"
 	"lxd/internal/rest"
 )
@@ -44,7 +45,7 @@ func (h operations) list(_ context.Context, c *rest.Call) (map[string][]any, any
 		if !h.sees(c, o) {
 			continue
 		}
-		a := o.API()
+		a := h.shown(c, o)
 		status := strings.ToLower(a.Status)
 		if c.Recursion > 0 {
 			groups[status] = append(groups[status], a)
@@ -88,7 +89,32 @@ func (h operations) get(_ context.Context, c *rest.Call) (api.Operation, any, er
 	if err != nil {
 		return api.Operation{}, nil, err
 	}
-	return o.API(), nil, nil
+	return h.shown(c, o), nil, nil
+}
+
+// shown is the operation as the caller may see it.
+func (h operations) shown(c *rest.Call, o *op.Operation) api.Operation {
+	if h.own(c, o) || confided(c) {
+		return o.API()
+	}
+	return outline(o.API())
+}
+
+// confided tells whether the caller may know the secrets of operations that others have started: who may not do everything anyway could
+// use them to become an administrator, or to take part in what others do.
+func confided(c *rest.Call) bool { return identity.Manages(c.Caller) }
+
+// outline is an operation without the metadata that lets clients take part in it.
+func outline(a api.Operation) api.Operation {
+	if a.Class != string(op.TokenClass) && a.Class != string(op.WebsocketClass) {
+		return a
+	}
+	url, ok := a.Metadata["entity_url"]
+	a.Metadata = nil
+	if ok {
+		a.Metadata = map[string]any{"entity_url": url}
+	}
+	return a
 }
 
 // cancel is for who started the operation, and for who may edit the server.
@@ -123,7 +149,7 @@ func (h operations) wait(w http.ResponseWriter, c *rest.Call) error {
 	if f, ok := w.(http.Flusher); ok {
 		f.Flush()
 	}
-	b, err := rest.Result(h.await(c.Context(), o, timeout))
+	b, err := rest.Result(h.await(c, o, timeout))
 	if err != nil {
 		return err
 	}
@@ -157,7 +183,8 @@ func knows(o *op.Operation, secret string) bool {
 }
 
 // await returns the ended operation, or why there is none: its own error, or that time is up.
-func (h operations) await(ctx context.Context, o *op.Operation, timeout int) (any, error) {
+func (h operations) await(c *rest.Call, o *op.Operation, timeout int) (any, error) {
+	ctx := c.Context()
 	if timeout >= 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Second)
@@ -171,7 +198,10 @@ func (h operations) await(ctx context.Context, o *op.Operation, timeout int) (an
 	if err := o.Wait(ctx); err != nil {
 		return nil, err
 	}
-	return o.API(), nil
+	if !c.Caller.Trusted() { // it knows a secret of it
+		return o.API(), nil
+	}
+	return h.shown(c, o), nil
 }
 
 func (h operations) websocket(w http.ResponseWriter, c *rest.Call) error {

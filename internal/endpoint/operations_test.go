@@ -187,3 +187,50 @@ func TestWebsocketOfAnOperation(t *testing.T) {
 		t.Error(a)
 	}
 }
+
+func TestSecretsOfOperationsAreForWhoStartedThem(t *testing.T) {
+	w := newWorld(t)
+	for _, class := range []op.Class{op.TokenClass, op.WebsocketClass, op.TaskClass} {
+		o := w.start(t, op.Spec{Project: "default", Class: class, Run: forever, Metadata: map[string]any{
+			"secret": secret, "fds": map[string]any{"0": secret}, "entity_url": "/1.0/instances/c1"}})
+		for _, c := range []struct {
+			who  auth.Identity
+			says bool
+		}{
+			{auth.Identity{Kind: auth.Unix, Name: "boss", Admin: true}, true},
+			{auth.Identity{Kind: auth.Unix, Name: "root", FineGrained: true, Rights: onlookers{}}, true}, // its own
+			{auth.Identity{Kind: auth.TLS, Name: "root", FineGrained: true, Rights: onlookers{}}, class == op.TaskClass},
+			{auth.Identity{Kind: auth.TLS, Name: "restricted", Rights: onlookers{}}, class == op.TaskClass},
+		} {
+			w.who = c.who
+			for _, path := range []string{o.URL(), "/1.0/operations?recursion=1"} {
+				a := w.do(t, "GET", path, "")
+				if a.HTTP != 200 || strings.Contains(string(a.Metadata), secret) != c.says || !strings.Contains(string(a.Metadata), "/1.0/instances/c1") {
+					t.Errorf("%s %v: %s: %d %s", class, c.who.Name, path, a.HTTP, a.Metadata)
+				}
+			}
+		}
+		w.who = auth.Identity{Kind: auth.TLS, Name: "watcher", FineGrained: true, Rights: onlookers{}}
+		conn, code := w.listen(t, "?type=operation", nil)
+		if code != http.StatusSwitchingProtocols {
+			t.Fatal(code)
+		}
+		w.await(t, "operation", true)
+		if err := o.Cancel(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, text, err := conn.ReadMessage()
+		if err != nil || strings.Contains(string(text), secret) != (class == op.TaskClass) || !strings.Contains(string(text), o.ID()) {
+			t.Errorf("%s: %s %v", class, text, err)
+		}
+		_ = conn.Close()
+		_ = o.Wait(t.Context())
+	}
+}
+
+// onlookers may watch what happens and nothing else.
+type onlookers struct{}
+
+func (onlookers) Allows(_ auth.Object, entitlement string) bool {
+	return entitlement == "can_view_operations" || entitlement == "can_view_events"
+}
