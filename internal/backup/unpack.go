@@ -109,7 +109,7 @@ func (s *Service) Import(ctx context.Context, proj string, in *Incoming, over Ov
 	if err != nil {
 		return op.Spec{}, err
 	}
-	return s.d.Instances.Receive(ctx, proj, in.request(over), instance.Arrival{
+	return s.d.Instances.Receive(ctx, proj, in.Request(over), instance.Arrival{
 		Kind: instance.ImportKind, Description: api.OperationRestoringBackup, Same: true, Pool: over.Pool, Snapshots: kept, Fill: fill,
 	})
 }
@@ -134,9 +134,12 @@ func (s *Service) Unpack(in *Incoming) ([]api.InstanceSnapshot, Filling, error) 
 	return kept, u.fill, err
 }
 
-// request is what the backup, and the sender, want the instance to be.
-func (in *Incoming) request(over Overrides) api.InstancesPost {
+// Request is what the backup, and the sender, want the instance to be. It is empty but for the name if what is sent is no backup of an instance.
+func (in *Incoming) Request(over Overrides) api.InstancesPost {
 	was := in.Config.Instance
+	if was == nil {
+		return api.InstancesPost{Name: over.Name}
+	}
 	post := api.InstancesPost{Name: over.Name, Type: api.InstanceType(was.Type)}
 	if post.Name == "" {
 		post.Name = in.Name

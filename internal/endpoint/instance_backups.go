@@ -13,6 +13,7 @@ import (
 	"lxd/api"
 	"lxd/internal/auth"
 	"lxd/internal/backup"
+	"lxd/internal/endpoint/use"
 	"lxd/internal/errs"
 	"lxd/internal/op"
 	"lxd/internal/rest"
@@ -166,7 +167,11 @@ func Import(svc *backup.Service, run Streamer) Importer {
 			return err
 		}
 		in.Interrupt = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }
-		spec, err := svc.Import(c.Context(), c.Project, in, over)
+		err = use.Arrive(c, in.Request(over))
+		var spec op.Spec
+		if err == nil {
+			spec, err = svc.Import(c.Context(), c.Project, in, over)
+		}
 		if err == nil {
 			err = run.StartUntil(w, c, spec, in.Finished())
 		}

@@ -1,13 +1,11 @@
 package endpoint
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"net/http"
 	"net/url"
 	"reflect"
-	"strings"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -86,51 +84,17 @@ func (h travellers) create(ctx context.Context, c *rest.Call, in api.InstancesPo
 	if c.Target() != "" {
 		return op.Spec{}, errs.Newf(errs.Invalid, "target %q: this server is not clustered, leave the target out", c.Target())
 	}
-	if err := mayUse(c, h.instances, in); err != nil {
+	if err := h.uses().Create(ctx, c, in); err != nil {
 		return op.Spec{}, err
 	}
 	if in.Source.Type == api.SourceTypeMigration {
 		return h.moves.Sink(ctx, c.Project, in)
 	}
-	if in.Source.Type == api.SourceTypeCopy { // who copies sees all of the source
-		name, _, _ := strings.Cut(in.Source.Source, "/")
-		if err := mayView(c)("instance", cmp.Or(in.Source.Project, c.Project), "/1.0/instances/"+url.PathEscape(name)); err != nil {
-			return op.Spec{}, err
-		}
-	}
 	return h.svc.Create(ctx, c.Project, in)
 }
 
-// mayUse checks what an instance is to be made with and from.
-func mayUse(c *rest.Call, h instances, in api.InstancesPost) error {
-	if err := use.Check(c, use.Refs{Project: c.Project, Profiles: in.Profiles, Devices: in.Devices}, use.Refs{}); err != nil {
-		return err
-	}
-	return h.mayUseImage(c, in.Source)
-}
-
-// mayUseImage checks the image of this server that a source names.
-func (h instances) mayUseImage(c *rest.Call, src api.InstanceSource) error {
-	if src.Type != api.SourceTypeImage || src.Server != "" {
-		return nil
-	}
-	ref := cmp.Or(src.Fingerprint, src.Alias)
-	return use.Image(c, c.Project, ref, func() (api.Image, error) { return h.svc.Image(c.Context(), c.Project, ref) })
-}
-
-// mayChange checks what an instance is to refer to that it does not refer to yet.
-func (h instances) mayChange(ctx context.Context, c *rest.Call, next api.InstancePut) error {
-	if !use.Judged(c) {
-		return nil
-	}
-	return use.Check(c, use.Refs{Project: c.Project, Profiles: next.Profiles, Devices: next.Devices}, h.refs(ctx, c))
-}
-
-// refs is what the instance that the path names refers to; one that cannot be read refers to nothing.
-func (h instances) refs(ctx context.Context, c *rest.Call) use.Refs {
-	now, _, _ := h.load(ctx, c)
-	return use.Refs{Project: c.Project, Profiles: now.Profiles, Devices: now.Devices}
-}
+// uses checks what instances refer to.
+func (h instances) uses() use.Instances { return use.Instances{Source: h.svc} }
 
 func (h instances) get(ctx context.Context, c *rest.Call) (any, any, error) {
 	name, err := named(c)
@@ -156,14 +120,14 @@ func (h instances) load(ctx context.Context, c *rest.Call) (api.InstancePut, any
 }
 
 func (h instances) save(ctx context.Context, c *rest.Call, next api.InstancePut) (op.Spec, error) {
-	if err := h.mayChange(ctx, c, next); err != nil {
+	if err := h.uses().Change(ctx, c, next); err != nil {
 		return op.Spec{}, err
 	}
 	return h.svc.Update(ctx, c.Project, c.PathValue("name"), next)
 }
 
 func (h instances) saveNow(ctx context.Context, c *rest.Call, next api.InstancePut) error {
-	if err := h.mayChange(ctx, c, next); err != nil {
+	if err := h.uses().Change(ctx, c, next); err != nil {
 		return err
 	}
 	return h.svc.UpdateNow(ctx, c.Project, c.PathValue("name"), next)
@@ -177,12 +141,7 @@ func (h travellers) rename(ctx context.Context, c *rest.Call, in api.InstancePos
 	if in.Migration && (in.Target != nil || in.Pool == "" && in.Project == "") {
 		return h.moves.Source(ctx, c.Project, name, in)
 	}
-	if in.Project != "" && in.Project != c.Project {
-		if err := c.Check(auth.Can("project", "can_create_instances"), auth.ProjectObject(in.Project)); err != nil {
-			return op.Spec{}, err
-		}
-	}
-	if err := use.Check(c, use.Refs{Project: cmp.Or(in.Project, c.Project), Profiles: in.Profiles, Devices: in.Devices}, h.refs(ctx, c)); err != nil {
+	if err := h.uses().Move(ctx, c, name, in); err != nil {
 		return op.Spec{}, err
 	}
 	return h.svc.Rename(ctx, c.Project, name, in)

@@ -5,6 +5,7 @@
 package use
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -74,7 +75,7 @@ func (r Refs) objects() (all []auth.Object) {
 			add("network", "networks", cfg["network"])
 		case cfg["type"] == "disk" && cfg["pool"] != "" && source != "" && !strings.HasPrefix(source, "/"):
 			name, _, _ := strings.Cut(source, "/")
-			add("storage_volume", "storage-pools", cfg["pool"], "volumes", "custom", name)
+			add("storage_volume", "storage-pools", cfg["pool"], "volumes", cmp.Or(cfg["source.type"], "custom"), name)
 		}
 		acls(cfg["security.acls"])
 	}
