@@ -8,6 +8,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/auth/model"
 	"lxd/internal/driver/storage/mem"
 	"lxd/internal/endpoint"
 	"lxd/internal/op"
@@ -28,10 +29,10 @@ func newStorageWorld(t *testing.T) (*world, *storage.Service) {
 		t.Fatal(err)
 	}
 	svc := storage.New(storage.Deps{Store: st, Drivers: []storage.Driver{mem.New("dir")}, Dir: t.TempDir(), Location: "none"})
-	w := &world{who: auth.Identity{Kind: auth.Unix, Name: "root", Admin: true}}
-	srv := &rest.Server{Self: "none", Ops: op.NewManager(t.Context(), op.Options{Store: st}), Auth: func(*http.Request) (auth.Identity, error) { return w.who, nil }}
+	w := &world{who: auth.Identity{Kind: auth.Unix, Name: "root", Admin: true}, ops: op.NewManager(t.Context(), op.Options{Store: st})}
+	srv := &rest.Server{Self: "none", Ops: w.ops, Auth: func(*http.Request) (auth.Identity, error) { return w.who, nil }}
 	srv.SetPhase(rest.Serving)
-	w.Server = httptest.NewServer(srv.Handler(endpoint.StoragePools(svc), endpoint.StorageVolumes(svc, custom.New(t.Context(), custom.Deps{Store: st, Pools: svc}), nil, nil)))
+	w.Server = httptest.NewServer(srv.Handler(endpoint.Operations(w.ops), endpoint.StoragePools(svc), endpoint.StorageVolumes(svc, custom.New(t.Context(), custom.Deps{Store: st, Pools: svc}), nil, nil)))
 	t.Cleanup(w.Close)
 	return w, svc
 }
@@ -111,4 +112,32 @@ func TestStoragePoolEdit(t *testing.T) {
 	if a := w.do(t, "DELETE", "/1.0/storage-pools/p", ""); a.HTTP != 200 {
 		t.Errorf("delete: %+v", a)
 	}
+}
+
+func TestRefreshOfAVolumeNeedsTheRightToEditIt(t *testing.T) {
+	w, _ := newStorageWorld(t)
+	const volumes = "/1.0/storage-pools/p/volumes/custom"
+	w.must(t, 201, "POST", "/1.0/storage-pools", `{"name":"p","driver":"dir"}`)
+	done := func(body string) {
+		t.Helper()
+		if o := w.finish(t, w.must(t, 202, "POST", volumes, body)); o.Err != "" {
+			t.Fatal(o.Err)
+		}
+	}
+	done(`{"name":"mine"}`)
+	done(`{"name":"theirs"}`)
+	may := func(ps ...model.Permission) {
+		ps = append(ps, model.Permission{Entity: "project", URL: "/1.0/projects/default", Entitlement: "can_create_storage_volumes"},
+			model.Permission{Entity: "storage_volume", URL: volumes + "/mine", Entitlement: "can_view"})
+		w.who = auth.Identity{Kind: auth.TLS, Name: "joe", FineGrained: true, Rights: model.Compile(ps)}
+	}
+	const post = `{"name":"NAME","source":{"type":"copy","name":"mine","refresh":true}}`
+	over, fresh := strings.Replace(post, "NAME", "theirs", 1), strings.Replace(post, "NAME", "new", 1)
+	may()
+	w.must(t, 404, "POST", volumes, over)
+	done(fresh)
+	may(model.Permission{Entity: "storage_volume", URL: volumes + "/theirs", Entitlement: "can_view"})
+	w.must(t, 403, "POST", volumes, over)
+	may(model.Permission{Entity: "storage_volume", URL: volumes + "/theirs", Entitlement: "can_edit"})
+	done(over)
 }

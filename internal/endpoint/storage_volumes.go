@@ -8,6 +8,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/endpoint/use"
 	"lxd/internal/errs"
 	"lxd/internal/op"
 	"lxd/internal/project"
@@ -94,7 +95,29 @@ func (h volumes) create(ctx context.Context, c *rest.Call, in api.StorageVolumes
 			return op.Spec{}, err
 		}
 	}
+	if in.Source.Refresh {
+		if err := h.mayReplace(ctx, c, in.Name); err != nil {
+			return op.Spec{}, err
+		}
+	}
 	return h.svc.Create(ctx, c.PathValue("poolName"), c.Project, in)
+}
+
+// mayReplace checks that the caller may edit a volume that is to become what another one is, if it is there.
+func (h volumes) mayReplace(ctx context.Context, c *rest.Call, name string) error {
+	if !use.Judged(c) {
+		return nil
+	}
+	pool := c.PathValue("poolName")
+	_, _, err := h.pools.GetVolume(ctx, pool, c.Project, storage.CustomVolume, name)
+	if errs.Is(err, errs.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o := auth.Object{Project: c.Project, URL: project.URL("", "storage-pools", pool, "volumes", string(storage.CustomVolume), name)}
+	return c.Check(auth.Can("storage_volume", "can_edit"), o)
 }
 
 func (h volumes) load(ctx context.Context, c *rest.Call) (api.StorageVolumePut, any, error) {
