@@ -73,3 +73,23 @@ func TestCredentials(t *testing.T) {
 		t.Error("a body that was read is sent again:", err, bodies)
 	}
 }
+
+// TestARefusedWebsocketIsTriedTwice: nobody has to sign in again because of a token that is brand new and worth nothing here.
+func TestARefusedWebsocketIsTriedTwice(t *testing.T) {
+	tries := 0
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tries++
+		w.Header().Set("X-How", "so")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"type":"error","error":"not you","error_code":403,"metadata":null}`)
+	}))
+	defer srv.Close()
+	c, err := client.ConnectHTTPS(srv.URL, &tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &renewable{token: "old"}
+	if _, err := c.As(r).Websocket(t.Context(), "id", "secret"); client.StatusOf(err) != 403 || tries != 2 || r.renewed != 1 {
+		t.Error(err, tries, r.renewed)
+	}
+}

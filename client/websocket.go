@@ -31,8 +31,11 @@ func (c *Client) websocket(ctx context.Context, path string) (*websocket.Conn, e
 		if answer == nil {
 			return nil, fmt.Errorf("connecting to %s: %w", path, err)
 		}
-		again, err := c.renewed(ctx, token, answer)
-		if err == nil && (!again || tries > 0) {
+		again := false
+		if err = nil; tries == 0 {
+			again, err = c.renewed(ctx, token, answer)
+		}
+		if err == nil && !again {
 			err = refusal(answer)
 		}
 		_ = answer.Body.Close() // it was read as far as it matters
