@@ -59,6 +59,8 @@ type Deps struct {
 type Service struct {
 	d    Deps
 	cert atomic.Pointer[certificate]
+	// unsaved tells that it is not in its file yet; only Tend knows it.
+	unsaved bool
 	// changed wakes Tend.
 	changed chan struct{}
 
@@ -174,6 +176,10 @@ func (s *Service) see(ctx context.Context, set Settings) (time.Duration, error) 
 		return look, errs.Newf(errs.Invalid, "no certificate is asked for: it could not be shown anywhere: set core.https_address")
 	}
 	c := s.cert.Load()
+	if c == nil {
+		c, _ = load(s.file()) // it was put aside while no domain was set; what is wrong with it was told at the start
+		s.cert.Store(c)
+	}
 	if c == nil || !c.fits(set) || !time.Now().Before(c.due()) {
 		ctx, cancel := context.WithTimeout(ctx, attempt)
 		defer cancel()
@@ -181,11 +187,15 @@ func (s *Service) see(ctx context.Context, set Settings) (time.Duration, error) 
 		if c, err = s.obtain(ctx, set); err != nil {
 			return 0, err
 		}
+		s.cert.Store(c)
+		s.unsaved = true
+		slog.Info("There is a new certificate of the ACME service", "domain", set.Domain, "until", c.Leaf.NotAfter)
+	}
+	if s.unsaved { // a full disk is no reason to ask for another one: authorities give only a few
 		if err := c.save(s.file()); err != nil {
 			return 0, err
 		}
-		s.cert.Store(c)
-		slog.Info("There is a new certificate of the ACME service", "domain", set.Domain, "until", c.Leaf.NotAfter)
+		s.unsaved = false
 	}
 	return max(time.Second, min(look, time.Until(c.due()))), nil
 }

@@ -153,6 +153,32 @@ func TestCertificateIsGotAndKept(t *testing.T) {
 	w.until(t, "no domain", func() bool { return w.Certificate("other.example") == nil })
 }
 
+// TestOneCertificateIsEnough: authorities give few of them.
+func TestOneCertificateIsEnough(t *testing.T) {
+	w := newWorld(t)
+	inTheWay := filepath.Join(w.dir, "certificate.pem.new", "x")
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.start(t)
+	w.said(t, "certificate.pem")
+	first := w.serial(t)
+	if err := os.RemoveAll(filepath.Dir(inTheWay)); err != nil {
+		t.Fatal(err)
+	}
+	w.change(func(s *acme.Settings) { s.Email = "b@lxd.example" })
+	w.said(t, "")
+	w.change(func(s *acme.Settings) { s.Domain = "" })
+	w.until(t, "no domain", func() bool { return w.Certificate("lxd.example") == nil })
+	w.change(func(s *acme.Settings) { s.Domain = "lxd.example" })
+	w.until(t, "a domain", func() bool { return w.Certificate("lxd.example") != nil })
+	w.stop()
+	w.start(t)
+	if n := w.ca.Issued(); n != 1 || w.serial(t) != first {
+		t.Error(n, "certificates for one")
+	}
+}
+
 func TestCertificateIsRenewed(t *testing.T) {
 	w := newWorld(t)
 	w.ca.Life = 6 * time.Second

@@ -108,7 +108,12 @@ func write(file string, b []byte) error {
 		return err
 	}
 	next := file + ".new"
-	if err := os.WriteFile(next, b, 0o600); err != nil {
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil { // without Sync a host that loses power may keep the name of an empty file
 		return err
 	}
 	return os.Rename(next, file)
