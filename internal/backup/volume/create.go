@@ -20,6 +20,7 @@ import (
 	"lxd/internal/op"
 	"lxd/internal/storage"
 	"lxd/internal/storage/custom"
+	"lxd/internal/storage/depot"
 	"lxd/internal/store"
 )
 
@@ -122,6 +123,9 @@ func (p *packing) run(ctx context.Context, t *op.Task) error {
 }
 
 func (p *packing) insert(tx store.Tx) error {
+	if err := depot.Used(tx, p.r.Volume.Key()); err != nil { // it holds what belongs to others
+		return err
+	}
 	if err := admit(tx, &p.r); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"lxd/internal/project"
 	"lxd/internal/storage"
 	"lxd/internal/storage/custom"
+	"lxd/internal/storage/depot"
 	"lxd/internal/store"
 )
 
@@ -240,6 +241,17 @@ func TestLifeOfBackups(t *testing.T) {
 	}
 	if w.left(t) > 0 {
 		t.Error("the files of a volume's backups did not go with it")
+	}
+}
+
+func TestWhatTheServerKeepsIsNotBackedUp(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.st.Update(t.Context(), func(tx store.Tx) error {
+		return depot.Collection.Insert(tx, depot.Record{Place: depot.Place{Sort: depot.Images}, Pool: "p", Volume: "v"})
+	}))
+	wants(t, w.back("a"), errs.Invalid, "in use by the server")
+	if n := w.left(t); n > 0 {
+		t.Errorf("%d files are left", n)
 	}
 }
 

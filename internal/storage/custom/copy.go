@@ -15,6 +15,7 @@ import (
 	"lxd/internal/op"
 	"lxd/internal/schema"
 	"lxd/internal/storage"
+	"lxd/internal/storage/depot"
 	"lxd/internal/store"
 )
 
@@ -49,6 +50,9 @@ func (s *Service) findOrigin(ctx context.Context, pool, proj string, src api.Sto
 			return err
 		}
 		o.Source = Source{Name: Name{o.r.Pool, o.r.Project, o.r.Name}, Snapshot: snapshot}
+		if err := depot.Used(tx, o.key()); err != nil { // it holds what belongs to others
+			return err
+		}
 		o.kept = nil
 		switch {
 		case snapshot != "":

@@ -16,6 +16,7 @@ import (
 	"lxd/internal/project"
 	"lxd/internal/storage"
 	"lxd/internal/storage/custom"
+	"lxd/internal/storage/depot"
 	"lxd/internal/store"
 )
 
@@ -372,4 +373,15 @@ func TestPoolStays(t *testing.T) {
 	}))
 	must(t, w.remove("p", "v"))
 	must(t, w.pools.DeletePool(t.Context(), "p"))
+}
+
+func TestWhatTheServerKeepsIsNotCopied(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.create("p", "v", nil))
+	must(t, w.st.Update(t.Context(), func(tx store.Tx) error {
+		return depot.Collection.Insert(tx, depot.Record{Place: depot.Place{Sort: depot.Backups}, Pool: "p", Volume: "v"})
+	}))
+	for _, pool := range []string{"p", "q"} {
+		wants(t, w.copy(pool, "c", api.StorageVolumeSource{Name: "v", Pool: "p"}), errs.Invalid, "in use by the server")
+	}
 }
