@@ -18,25 +18,42 @@ func fromBrowser(r *http.Request, route *Route) error {
 		if route.linked && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
 			return nil
 		}
-		return errs.Newf(errs.Forbidden, "request from another web site is not allowed")
+		return errOtherSite
+	case "":
+		// Browsers from before that header was made say at least where a page is from that changes things, or listens.
+		if origin := r.Header.Get("Origin"); origin != "" && strings.HasPrefix(r.UserAgent(), "Mozilla") && !reads(r) && !own(r, origin) {
+			return errOtherSite
+		}
 	}
 	return nil
+}
+
+var errOtherSite = errs.Newf(errs.Forbidden, "request from another web site is not allowed")
+
+// reads tells whether a request is over when it is answered, and changes nothing.
+func reads(r *http.Request) bool {
+	upgrade := r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && !upgrade
+}
+
+// own tells whether pages of that origin are this server's.
+func own(r *http.Request, origin string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Scheme == "https" && strings.EqualFold(u.Host, r.Host)
 }
 
 // inSession refuses what a browser with the cookie of a session was led into by another site. Whatever has effects must say that it
 // comes from a page of this server: every browser does, and what says nothing has no business with such a cookie.
 func inSession(r *http.Request, id auth.Identity) error {
-	upgrade := r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect
-	if !id.Session || (r.Method == http.MethodGet || r.Method == http.MethodHead) && !upgrade {
+	if !id.Session || reads(r) {
 		return nil
 	}
-	own := r.Header.Get("Sec-Fetch-Site") == "same-origin"
+	ours := r.Header.Get("Sec-Fetch-Site") == "same-origin"
 	if origin := r.Header.Get("Origin"); origin != "" {
-		u, err := url.Parse(origin)
-		own = err == nil && u.Scheme == "https" && u.Host == r.Host
+		ours = own(r, origin)
 	}
-	if !own {
-		return errs.Newf(errs.Forbidden, "request from another web site is not allowed")
+	if !ours {
+		return errOtherSite
 	}
 	return nil
 }
