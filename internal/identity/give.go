@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"slices"
 
 	"lxd/api"
 	"lxd/internal/auth"
@@ -28,14 +29,20 @@ func (s *Service) MayGive(ctx context.Context, caller auth.Identity, groups []st
 			if err != nil {
 				return err
 			}
-			for _, p := range g.Permissions {
-				if !has(caller, p) {
-					return errs.Newf(errs.Forbidden, "not authorized: the group %q gives more than you have; permission_manager on the server is needed for that", name)
-				}
+			if slices.ContainsFunc(g.Permissions, func(p model.Permission) bool { return !has(caller, p) }) {
+				return beyond(caller, name)
 			}
 		}
 		return nil
 	})
+}
+
+// beyond is why somebody may not give a group. One that the caller may not view looks like one that is not there.
+func beyond(caller auth.Identity, group string) error {
+	if caller.FineGrained && !caller.May(auth.Object{Entity: "group", URL: GroupURL(group)}, "can_view") {
+		return errs.Newf(errs.NotFound, "auth group %q not found", group)
+	}
+	return errs.Newf(errs.Forbidden, "not authorized: the group %q gives more than you have; permission_manager on the server is needed for that", group)
 }
 
 // MayGrant fails unless the caller may give others what the permissions say, but for those that the group has already.

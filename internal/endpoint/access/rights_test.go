@@ -3,6 +3,7 @@ package access_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +96,20 @@ func TestStrangersLearnNothing(t *testing.T) {
 		t.Error(all)
 	}
 	w.want(t, 403, "GET", "/1.0/auth/permissions", "")
+}
+
+func TestHiddenGroupsLookLikeMissingOnes(t *testing.T) {
+	w := newWorld(t)
+	w.group(t, "secret", [3]string{"server", "/1.0", "admin"})
+	w.group(t, "makers", [3]string{"server", "/1.0", "can_create_identities"})
+	w.peer = w.client(t, "maker", "makers")
+	make := func(group string) answer {
+		return w.do(t, "POST", "/1.0/auth/identities/bearer", `{"name": "x", "groups": ["`+group+`"], "type": "Client token bearer"}`)
+	}
+	a, b := make("secret"), make("nosuch")
+	if a.HTTP != 404 || b.HTTP != 404 || strings.Replace(a.Error, "secret", "nosuch", 1) != b.Error {
+		t.Errorf("%d %s, of what there is not %d %s", a.HTTP, a.Error, b.HTTP, b.Error)
+	}
 }
 
 func TestNamesAreJudgedByWhatTheyName(t *testing.T) {
