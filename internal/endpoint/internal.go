@@ -19,8 +19,8 @@ type Daemon interface {
 	// Await returns when the daemon is ready, or fails with Unavailable when ctx ends first or the daemon is shutting down. A
 	// daemon that is ready already succeeds even if ctx has ended.
 	Await(ctx context.Context) error
-	// Shutdown stops everything but the answer to the caller; exit, called once that is sent, ends the process. With force it
-	// does not wait for operations. It fails with Conflict while another shutdown is under way.
+	// Shutdown stops everything but the answer to the caller; exit, called once that is sent, ends the process, also when not all could
+	// be stopped. With force it does not wait for operations. While another shutdown is under way it fails with Conflict, without exit.
 	Shutdown(ctx context.Context, force bool) (exit func(), err error)
 }
 
@@ -66,10 +66,12 @@ func (h internal) shutdown(w http.ResponseWriter, c *rest.Call) error {
 	if errs.Is(err, errs.Conflict) {
 		return rest.WithStatus(http.StatusTooManyRequests, err)
 	}
-	if err != nil {
-		return err
+	if exit != nil {
+		defer exit()
 	}
-	defer exit()
+	if err != nil {
+		return err // answers under way are still sent when the process ends
+	}
 	b, err := rest.Result(rest.None{}, nil)
 	if err != nil {
 		return err

@@ -45,6 +45,20 @@ func TestShutdownAnswersBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// TestShutdownThatFailsEnds: a server that refuses everything because it is about to end does end.
+func TestShutdownThatFailsEnds(t *testing.T) {
+	w := newWorld(t)
+	w.daemon.flaw = errs.Newf(errs.Internal, "a network stays up")
+	if a := w.do(t, "PUT", "/internal/shutdown", ""); a.HTTP != 500 || !strings.Contains(a.Error, "a network stays up") {
+		t.Error(a)
+	}
+	select {
+	case <-w.daemon.exited:
+	case <-time.After(time.Second):
+		t.Error("the process lives on")
+	}
+}
+
 // strays stands in for the pools of a server.
 type strays map[string][]storage.Stray
 

@@ -38,6 +38,8 @@ type daemon struct {
 	force   bool
 	stopped int
 	exited  chan bool
+	// flaw is what cannot be stopped.
+	flaw error
 }
 
 func (d *daemon) Await(ctx context.Context) error {
@@ -60,7 +62,7 @@ func (d *daemon) Shutdown(_ context.Context, force bool) (func(), error) {
 		return nil, errs.Newf(errs.Conflict, "a shutdown is under way")
 	}
 	d.force = force
-	return func() { close(d.exited) }, nil
+	return func() { close(d.exited) }, d.flaw
 }
 
 func newWorld(t *testing.T) *world {
