@@ -56,7 +56,10 @@ func (h images) create(w http.ResponseWriter, c *rest.Call) error {
 	if err != nil {
 		return err
 	}
-	spec, err := h.svc.Import(c.Context(), c.Project, up)
+	var spec op.Spec
+	if err = use.Profiles(c, up.Profiles, nil); err == nil {
+		spec, err = h.svc.Import(c.Context(), c.Project, up)
+	}
 	if err == nil {
 		err = h.start.Start(w, c, spec)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"lxd/api"
 	"lxd/internal/auth"
+	"lxd/internal/auth/model"
 	"lxd/internal/endpoint"
 	"lxd/internal/event"
 	"lxd/internal/host/shelf"
@@ -323,4 +324,15 @@ func TestImageAliasRoutes(t *testing.T) {
 			t.Errorf("%s %s %s: %d %s, want %d", c.method, c.path, c.body, a.HTTP, a.Error, c.want)
 		}
 	}
+}
+
+func TestUploadsNameOnlyProfilesThatAreSeen(t *testing.T) {
+	w := newImageWorld(t)
+	w.who = auth.Identity{Kind: auth.TLS, Name: "joe", FineGrained: true, Rights: model.Compile([]model.Permission{
+		{Entity: "project", URL: "/1.0/projects/default", Entitlement: "image_manager"}})}
+	data := tarOf(t, "metadata.yaml", imageMetadata, "rootfs/etc/hostname", "c1")
+	if a := w.do(t, "POST", "/1.0/images", data, "Content-Type", "application/octet-stream", "X-LXD-profiles", "profile=hidden"); a.HTTP != 404 {
+		t.Error(a)
+	}
+	w.upload(t, "X-LXD-profiles", "profile=default")
 }

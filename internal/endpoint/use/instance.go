@@ -38,7 +38,10 @@ func (h Instances) Create(ctx context.Context, c *rest.Call, in api.InstancesPos
 	if in.Source.Type == api.SourceTypeCopy {
 		return h.copies(ctx, c, in)
 	}
-	return h.Image(c, in.Source)
+	if err := h.Image(c, in.Source); err != nil {
+		return err
+	}
+	return h.given(ctx, c, in)
 }
 
 // replace checks that the caller may edit an instance that is to become what another one is, if it is there.
@@ -106,6 +109,25 @@ func (h Instances) Change(ctx context.Context, c *rest.Call, next api.InstancePu
 		return Check(c, inherited(was, c.Project, nil, nil), now)
 	}
 	return Check(c, Refs{Project: c.Project, Profiles: next.Profiles, Devices: next.Devices}, now)
+}
+
+// Profiles checks those that an image names, for instances that are made from it without naming any.
+func Profiles(c *rest.Call, next, now []string) error {
+	refs := inherited(Refs{Profiles: next}, c.Project, nil, nil)
+	return Check(c, refs, Refs{Project: c.Project, Profiles: now})
+}
+
+// given checks the profiles that an instance gets from an image of another project, where the names mean other things.
+func (h Instances) given(ctx context.Context, c *rest.Call, in api.InstancesPost) error {
+	src := in.Source
+	if !Judged(c) || in.Profiles != nil || src.Type != api.SourceTypeImage || src.Server != "" {
+		return nil
+	}
+	img, err := h.Source.Image(ctx, c.Project, cmp.Or(src.Fingerprint, src.Alias))
+	if err != nil || img.Project == c.Project {
+		return nil //nolint:nilerr // what is missing gives nothing
+	}
+	return Profiles(c, img.Profiles, nil)
 }
 
 // Image checks the image of this server that a source names.

@@ -30,7 +30,13 @@ func (shelf) GetSnapshot(context.Context, string, string, string) (api.InstanceS
 	return api.InstanceSnapshot{Profiles: []string{"default"}, Devices: attached("hidden")}, nil, nil
 }
 
-func (shelf) Image(context.Context, string, string) (api.Image, error) {
+func (shelf) Image(_ context.Context, _, ref string) (api.Image, error) {
+	switch ref {
+	case "own":
+		return api.Image{Fingerprint: ref, Public: true, Project: "default", Profiles: []string{"b"}}, nil
+	case "shared":
+		return api.Image{Fingerprint: ref, Public: true, Project: "other", Profiles: []string{"default", "b"}}, nil
+	}
 	return api.Image{Fingerprint: "hidden"}, nil
 }
 
@@ -73,6 +79,9 @@ func TestInstances(t *testing.T) {
 	arrive := func(in api.InstancesPost) try {
 		return func(c *rest.Call, _ use.Instances) error { return use.Arrive(c, in) }
 	}
+	names := func(profiles ...string) try {
+		return func(c *rest.Call, _ use.Instances) error { return use.Profiles(c, profiles, nil) }
+	}
 	refresh := copyOf("c1")
 	refresh.Name, refresh.Source.Refresh = "c1", true
 	fresh := copyOf("c1")
@@ -95,6 +104,10 @@ func TestInstances(t *testing.T) {
 		"migration with a hidden volume":        {"a", create(post("migration", nil, attached("hidden"))), errs.NotFound},
 		"migration with a hidden profile":       {"a", create(post("migration", []string{"b"}, nil)), errs.NotFound},
 		"hidden image":                          {"a", create(api.InstancesPost{Source: api.InstanceSource{Type: "image", Alias: "x"}}), errs.NotFound},
+		"image with a profile":                  {"a", create(api.InstancesPost{Source: api.InstanceSource{Type: "image", Alias: "own"}}), errs.Internal},
+		"image of others with a hidden profile": {"a", create(api.InstancesPost{Source: api.InstanceSource{Type: "image", Alias: "shared"}}), errs.NotFound},
+		"profiles of an image":                  {"a", names("default", "a"), errs.Internal},
+		"hidden profile of an image":            {"a", names("a", "b"), errs.NotFound},
 		"rename":                                {"hidden", move(api.InstancePost{Name: "c2"}), errs.Internal},
 		"move with a hidden volume":             {"a", move(api.InstancePost{Name: "c1", Devices: attached("hidden")}), errs.NotFound},
 		"move with a hidden profile":            {"a", move(api.InstancePost{Name: "c1", Profiles: []string{"a", "b"}}), errs.NotFound},
