@@ -81,6 +81,8 @@ type App struct {
 	// loki passes events on; syslog makes events of log messages of others.
 	loki   *loki.Forwarder
 	syslog *syslog.Socket
+	// issuer is whose word was taken by the last configuration.
+	issuer [3]string
 
 	// closers undo what Open did, to be run newest first.
 	closers []closer

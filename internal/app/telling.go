@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"lxd/internal/app/https"
+	"lxd/internal/auth"
 	"lxd/internal/loki"
 	"lxd/internal/schema"
 	"lxd/internal/server"
@@ -27,6 +28,7 @@ func (a *App) startTelling(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.issuer = issuerIn(config)
 	a.tell(config)
 	if err := a.listenSyslog(config[server.SyslogSocket]); err != nil {
 		slog.Error("Log messages of other programs are not taken", "err", err)
@@ -37,9 +39,25 @@ func (a *App) startTelling(ctx context.Context) error {
 // follow acts on a configuration that has changed.
 func (a *App) follow(config map[string]string) {
 	a.network.SetPolicy(https.PolicyOf(config))
+	a.endUnproven(config)
 	a.acme.Changed()
 	a.tidyDepots(context.Background(), config)
 	a.tell(config)
+}
+
+// endUnproven ends the connections of those whose way of proving themselves the server takes no more.
+func (a *App) endUnproven(config map[string]string) {
+	issuer, authority := issuerIn(config), schema.IsTrue(config[server.TrustAuthority])
+	changed := issuer != a.issuer
+	a.issuer = issuer
+	a.rest.End(func(caller auth.Identity) bool {
+		return caller.Kind == auth.PKI && !authority || caller.Kind == auth.OIDC && changed
+	})
+}
+
+// issuerIn is whose word a configuration takes, and for whom it must be meant.
+func issuerIn(config map[string]string) [3]string {
+	return [3]string{config[server.OIDCIssuer], config[server.OIDCClientID], config[server.OIDCAudience]}
 }
 
 // tell sends events to where the configuration wants them.

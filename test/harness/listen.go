@@ -2,6 +2,7 @@ package harness
 
 import (
 	"errors"
+	"net/http"
 	"regexp"
 	"strings"
 	"sync"
@@ -48,11 +49,19 @@ func Listening(env *testscript.Env) {
 }
 
 func listen(ts *testscript.TestScript, neg bool, args []string) {
+	d, scheme := &websocket.Dialer{NetDialContext: dial(ts)}, "ws"
+	if len(args) == 6 && args[0] == "-tls" && args[2] == "-as" {
+		t, ok := tlsClient(ts, args[1], args[3]).Transport.(*http.Transport)
+		if !ok {
+			ts.Fatalf("no way to %s", args[1])
+		}
+		d, scheme, args = &websocket.Dialer{NetDialContext: t.DialContext, TLSClientConfig: t.TLSClientConfig}, "wss", args[4:]
+	}
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: listen NAME PATH")
+		ts.Fatalf("usage: listen [-tls ADDRESS -as DIR] NAME PATH")
 	}
 	s := ts.Value(streamsKey{}).(*streams)
-	conn, _, err := (&websocket.Dialer{NetDialContext: dial(ts)}).Dial("ws://lxd"+args[1], nil)
+	conn, _, err := d.Dial(scheme+"://lxd"+args[1], nil)
 	ts.Check(err)
 	ts.Defer(func() { _ = conn.Close() })
 	s.conns[args[0]] = conn
@@ -60,6 +69,7 @@ func listen(ts *testscript.TestScript, neg bool, args []string) {
 		for {
 			_, b, err := conn.ReadMessage()
 			if err != nil {
+				s.add(args[0], "the end: "+err.Error())
 				return
 			}
 			s.check(b)

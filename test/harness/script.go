@@ -31,7 +31,9 @@ import (
 //	                          slashes, ~1 is a slash within a name, _count the number of entries. WANT is a string, JSON, or
 //	                          ~REGEXP. "! json PATH" says that there is no such thing, "! json PATH WANT" that it is another.
 //	grab VARIABLE REGEXP      keeps what the first group of REGEXP found in what the last command printed.
-//	listen NAME PATH          opens a websocket at PATH, such as /1.0/events?type=lifecycle.
+//	listen [-tls ADDRESS -as DIR] NAME PATH
+//	                          opens a websocket at PATH, such as /1.0/events?type=lifecycle. When the server closes it, "the end: …" is
+//	                          heard.
 //	say NAME TEXT             sends a line to it.
 //	heard NAME REGEXP         waits until what came through it matches; "! heard" says that none of those read so far does.
 //	                          Lifecycle events have to be of the published form.
