@@ -204,6 +204,21 @@ func TestPreseedPutsBackOnFailure(t *testing.T) {
 	}
 }
 
+// TestPreseedMakesVolumesFirst: what a dump says of images in a volume can be read where that volume is not there yet.
+func TestPreseedMakesVolumesFirst(t *testing.T) {
+	f := newFake()
+	_, err := run(t, f, "config:\n  storage.images_volume: p/v\n  user.x: 1\nstorage_pools:\n- name: p\n  driver: dir\n"+
+		"storage_volumes:\n- name: v\n  pool: p\n", "init", "--preseed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{`PATCH /1.0 {"config":{"user.x":"1"}}`, "POST /1.0/storage-pools ", "POST /1.0/storage-pools/p/volumes/custom", `PATCH /1.0 {"config":{"storage.images_volume":"p/v"}}`} {
+		if len(f.writes) != 4 || !strings.HasPrefix(f.writes[i], want) {
+			t.Errorf("%d, want %s: %v", i, want, f.writes)
+		}
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	for name, c := range map[string]struct {
 		stdin, want string

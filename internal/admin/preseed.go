@@ -67,20 +67,35 @@ type item struct {
 func apply(ctx context.Context, s Server, want preseed) (err error) {
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
-	if len(want.Config) > 0 {
-		if err := applyConfig(ctx, s, &u, want.Config); err != nil {
-			return err
-		}
+	first, last := inOrder(want.Config)
+	if err := applyConfig(ctx, s, &u, first); err != nil {
+		return err
 	}
 	for _, i := range items(want) {
 		if err := i.apply(ctx, s, &u); err != nil {
 			return fmt.Errorf("%s %q: %w", i.what, i.name, err)
 		}
 	}
-	return nil
+	return applyConfig(ctx, s, &u, last)
+}
+
+// inOrder parts a configuration: last are the keys that name volumes, which have to be there before.
+func inOrder(config map[string]any) (first, last map[string]any) {
+	first, last = map[string]any{}, map[string]any{}
+	for k, v := range config {
+		if strings.HasPrefix(k, "storage.") && strings.HasSuffix(k, "_volume") {
+			last[k] = v
+			continue
+		}
+		first[k] = v
+	}
+	return first, last
 }
 
 func applyConfig(ctx context.Context, s Server, u *undo.Stack, config map[string]any) error {
+	if len(config) == 0 {
+		return nil
+	}
 	var now api.Server
 	if _, err := s.Get(ctx, "/1.0", &now); err != nil {
 		return err
