@@ -291,3 +291,27 @@ func TestGuestEnds(t *testing.T) {
 	}
 	w.clean(t)
 }
+
+// What ends is noticed by a watcher and by the operation that ends it, and either may be first.
+func TestWhoStoppedIsTold(t *testing.T) {
+	w := newWorld(t)
+	if err := w.create(t, request("c1")); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		for _, step := range []struct {
+			action  string
+			timeout int64
+		}{{"start", 0}, {"stop", 0}, {"start", 0}, {"stop", 5}, {"start", 0}, {"restart", 0}, {"stop", 0}} {
+			w.forgetActions()
+			if err := w.state(t, "c1", step.action, step.timeout); err != nil {
+				t.Fatal(step, err)
+			}
+			w.mu.Lock()
+			if !slices.Equal(w.by, []string{"jane"}) {
+				t.Errorf("%v: %v by %q", step, w.actions, w.by)
+			}
+			w.mu.Unlock()
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"lxd/internal/device"
 	"lxd/internal/machine"
+	"lxd/internal/op"
 	"lxd/internal/store"
 )
 
@@ -43,7 +44,9 @@ type running struct {
 
 	mu sync.Mutex
 	// why is what the operation that ends the machine is about; it is none for a machine that ends by itself.
-	why    ending
+	why ending
+	// by is who asked for that; it is the daemon itself for a machine that ends by itself.
+	by     op.Caller
 	limits machine.Limits
 }
 
@@ -63,16 +66,16 @@ const (
 	hostDown
 )
 
-func (r *running) intend(why ending) {
+func (r *running) intend(why ending, by op.Caller) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.why = why
+	r.why, r.by = why, by
 }
 
-func (r *running) intent() ending {
+func (r *running) intent() (why ending, by op.Caller) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.why
+	return r.why, r.by
 }
 
 // over tells whether the machine has ended.

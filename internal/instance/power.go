@@ -130,10 +130,10 @@ func (s *Service) stop(ctx context.Context, t *op.Task, key string, grace time.D
 	if r == nil {
 		return errs.Newf(errs.Invalid, "the instance is already stopped")
 	}
-	r.intend(why)
+	r.intend(why, op.CallerOf(ctx))
 	if err := t.Step(ctx, "stop", func(ctx context.Context) error { return s.end(ctx, r, grace) }, nil); err != nil {
 		if !r.over() {
-			r.intend(byItself)
+			r.intend(byItself, op.Caller{})
 		}
 		return err
 	}

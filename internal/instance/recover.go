@@ -323,7 +323,7 @@ func (s *Service) Shutdown(ctx context.Context) {
 }
 
 func (s *Service) shutOne(ctx context.Context, r *running, grace time.Duration) {
-	r.intend(hostDown)
+	r.intend(hostDown, op.CallerOf(ctx))
 	err := s.end(ctx, r, max(grace, time.Second))
 	if err != nil && !errs.Is(err, errs.NotFound) {
 		slog.Warn("An instance did not stop in time and is ended", "instance", r.key, "err", err)

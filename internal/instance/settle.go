@@ -13,6 +13,7 @@ import (
 	"lxd/api"
 	"lxd/internal/device"
 	"lxd/internal/errs"
+	"lxd/internal/op"
 	"lxd/internal/store"
 )
 
@@ -25,7 +26,7 @@ func (s *Service) watch(r *running) {
 		case <-s.base.Done():
 			return
 		}
-		why := r.intent()
+		why, _ := r.intent()
 		if err := s.settle(s.base, r); err != nil {
 			slog.Error("Could not clean up after an instance that stopped: it is tried again at its next start", "instance", r.key, "err", err)
 		}
@@ -67,7 +68,8 @@ func (s *Service) finish(ctx context.Context, r *running) error {
 	if err := s.release(ctx, v); err != nil {
 		return err
 	}
-	return s.markStopped(ctx, v, r.intent())
+	why, by := r.intent()
+	return s.markStopped(op.WithCaller(ctx, by), v, why) // whoever noticed the end first is not who asked for it
 }
 
 // release takes from the host what a machine that has ended was given, all of it at the same time: the kernel takes a while for

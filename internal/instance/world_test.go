@@ -536,6 +536,8 @@ type world struct {
 	mu      sync.Mutex
 	hook    op.Hook
 	actions []string
+	// by is who each action was asked for by; "" is nobody.
+	by []string
 }
 
 func newWorld(t *testing.T) *world {
@@ -606,13 +608,17 @@ func (w *world) setHook(h op.Hook) {
 func (w *world) note(ev any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.actions = append(w.actions, ev.(event.Change).Action)
+	c, who := ev.(event.Change), ""
+	if c.Requestor != nil {
+		who = c.Requestor.Username
+	}
+	w.actions, w.by = append(w.actions, c.Action), append(w.by, who)
 }
 
 func (w *world) forgetActions() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.actions = nil
+	w.actions, w.by = nil, nil
 }
 
 func (w *world) wantActions(t *testing.T, want ...string) {
@@ -622,7 +628,7 @@ func (w *world) wantActions(t *testing.T, want ...string) {
 	if !slices.Equal(w.actions, want) {
 		t.Errorf("events %v, not %v", w.actions, want)
 	}
-	w.actions = nil
+	w.actions, w.by = nil, nil
 }
 
 // profile writes a profile, new or not.
@@ -639,7 +645,7 @@ func (w *world) run(spec op.Spec, err error) error {
 	if err != nil {
 		return err
 	}
-	o, err := w.ops.Start(context.Background(), spec)
+	o, err := w.ops.Start(op.WithCaller(context.Background(), op.Caller{Protocol: "tls", Username: "jane"}), spec)
 	if err != nil {
 		return err
 	}
