@@ -315,3 +315,15 @@ func TestWhoStoppedIsTold(t *testing.T) {
 		}
 	}
 }
+
+func (w *world) state(t *testing.T, name, action string, timeout int64) error {
+	return w.run(w.svc.SetState(t.Context(), "default", name, api.InstanceStatePut{Action: action, Timeout: timeout}))
+}
+
+func (w *world) remove(t *testing.T, name string, force bool) error {
+	return w.run(w.svc.Delete(t.Context(), "default", name, force))
+}
+
+func request(name string) api.InstancesPost {
+	return api.InstancesPost{Name: name, Source: api.InstanceSource{Type: api.SourceTypeImage, Alias: "debian"}}
+}

@@ -652,20 +652,8 @@ func (w *world) run(spec op.Spec, err error) error {
 	return o.Wait(context.Background())
 }
 
-func request(name string) api.InstancesPost {
-	return api.InstancesPost{Name: name, Source: api.InstanceSource{Type: api.SourceTypeImage, Alias: "debian"}}
-}
-
 func (w *world) create(t *testing.T, post api.InstancesPost) error {
 	return w.run(w.svc.Create(t.Context(), "default", post))
-}
-
-func (w *world) state(t *testing.T, name, action string, timeout int64) error {
-	return w.run(w.svc.SetState(t.Context(), "default", name, api.InstanceStatePut{Action: action, Timeout: timeout}))
-}
-
-func (w *world) remove(t *testing.T, name string, force bool) error {
-	return w.run(w.svc.Delete(t.Context(), "default", name, force))
 }
 
 func (w *world) get(t *testing.T, name string) api.Instance {
