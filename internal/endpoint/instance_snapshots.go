@@ -102,7 +102,7 @@ func (h snapshots) rebuild(ctx context.Context, c *rest.Call, in api.InstanceReb
 	if err != nil {
 		return op.Spec{}, err
 	}
-	if err := (instances{h.svc}).uses().Image(c, in.Source); err != nil {
+	if err := instances(h).uses().Image(c, in.Source); err != nil {
 		return op.Spec{}, err
 	}
 	return h.svc.Rebuild(ctx, c.Project, name, in)
