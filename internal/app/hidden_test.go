@@ -1,16 +1,11 @@
 package app_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"fmt"
 	"io"
-	mathbig "math/big"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -20,26 +15,8 @@ import (
 
 	"lxd/internal/app"
 	"lxd/internal/rest"
+	"lxd/internal/trust/trusttest"
 )
-
-// newClient makes a certificate of a client.
-func newClient(t *testing.T) *x509.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: mathbig.NewInt(1), Subject: pkix.Name{CommonName: "jane"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}, &x509.Certificate{}, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // as asks as the client with a certificate; it returns the status and the body.
 func (d *daemon) as(c *x509.Certificate, method, path, body string) (int, string) {
@@ -76,7 +53,7 @@ func furnish(t *testing.T, d *daemon, project string) {
 // furnished is a daemon with objects in three projects, one of which is that of an operator.
 func furnished(t *testing.T) (d *daemon, nobody, operator *x509.Certificate) {
 	t.Helper()
-	d, nobody, operator = startDaemon(t), newClient(t), newClient(t)
+	d, nobody, operator = startDaemon(t), trusttest.Certificate(t, time.Hour), trusttest.Certificate(t, time.Hour)
 	d.must(t, "POST", "/1.0/storage-pools", object{"name": "pool", "driver": "dir"})
 	for _, name := range []string{"there", "mine"} {
 		d.must(t, "POST", "/1.0/projects", object{"name": name, "config": object{"features.profiles": "true"}})
@@ -90,14 +67,14 @@ func furnished(t *testing.T) (d *daemon, nobody, operator *x509.Certificate) {
 		{"entity_type": "project", "url": "/1.0/projects/mine", "entitlement": "operator"}}})
 	d.must(t, "POST", "/1.0/auth/identity-provider-groups", object{"name": "there", "groups": []string{}})
 	d.must(t, "POST", "/1.0/auth/identities/bearer", object{"name": "there", "type": "Client token bearer", "groups": []string{}})
-	for name, c := range map[string]*x509.Certificate{"nobody": nobody, "operator": operator, "there": newClient(t)} {
+	for name, c := range map[string]*x509.Certificate{"nobody": nobody, "operator": operator, "there": trusttest.Certificate(t, time.Hour)} {
 		groups := []string{}
 		if name == "operator" {
 			groups = []string{"operators"}
 		}
 		d.must(t, "POST", "/1.0/auth/identities/tls", object{"name": name, "certificate": base64.StdEncoding.EncodeToString(c.Raw), "groups": groups})
 	}
-	d.must(t, "POST", "/1.0/certificates", object{"name": "there", "type": "client", "certificate": base64.StdEncoding.EncodeToString(newClient(t).Raw)})
+	d.must(t, "POST", "/1.0/certificates", object{"name": "there", "type": "client", "certificate": base64.StdEncoding.EncodeToString(trusttest.Certificate(t, time.Hour).Raw)})
 	return d, nobody, operator
 }
 

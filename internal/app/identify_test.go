@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
 
 // TestListenersEndWithTheirIdentity opens a stream of events as an identity that is removed then: it must hear no more.
@@ -21,7 +22,7 @@ func TestListenersEndWithTheirIdentity(t *testing.T) {
 	d.must(t, "POST", "/1.0/auth/groups", object{"name": "g", "permissions": []object{{"entity_type": "server", "url": "/1.0", "entitlement": "viewer"}}})
 	listen := func(name string) (*x509.Certificate, *websocket.Conn) {
 		t.Helper()
-		c := newClient(t)
+		c := trusttest.Certificate(t, time.Hour)
 		d.must(t, "POST", "/1.0/auth/identities/tls", object{"name": name, "groups": []string{"g"}, "certificate": base64.StdEncoding.EncodeToString(c.Raw)})
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c}}

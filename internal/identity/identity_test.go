@@ -11,6 +11,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/identity"
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
 
 func TestFind(t *testing.T) {
@@ -65,9 +66,9 @@ func TestPut(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	w := newWorld(t)
-	good := record(newCertificate(t, time.Hour), "laptop")
+	good := record(trusttest.Certificate(t, time.Hour), "laptop")
 	w.put(t, "taken")
-	legacy := newCertificate(t, time.Hour)
+	legacy := trusttest.Certificate(t, time.Hour)
 	if _, err := w.trust.Add(t.Context(), api.CertificatesPost{Type: "client", Certificate: text(legacy)}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestTLSCallers(t *testing.T) {
 	w := newWorld(t)
 	w.group(t, "viewers", permission("server", "/1.0", "can_view_warnings"), permission("project", "/1.0/projects/default", "can_view"))
 	w.group(t, "admins", permission("server", "/1.0", "admin"))
-	viewer, admin, none := w.put(t, "viewer", "viewers"), w.put(t, "admin", "viewers", "admins"), newCertificate(t, time.Hour)
+	viewer, admin, none := w.put(t, "viewer", "viewers"), w.put(t, "admin", "viewers", "admins"), trusttest.Certificate(t, time.Hour)
 	if id := w.who(t, none); id.Trusted() {
 		t.Errorf("%+v", id)
 	}
@@ -152,7 +153,7 @@ func TestTLSCallers(t *testing.T) {
 	if id := w.who(t, admin); !id.Admin || !id.FineGrained {
 		t.Errorf("%+v", id)
 	}
-	old := newCertificate(t, -time.Minute)
+	old := trusttest.Certificate(t, -time.Minute)
 	if err := w.Put(t.Context(), record(old, "old")); err != nil || w.who(t, old).Trusted() {
 		t.Error("an expired certificate", err)
 	}

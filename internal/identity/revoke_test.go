@@ -10,6 +10,7 @@ import (
 	"lxd/internal/auth"
 	"lxd/internal/identity"
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
 
 func TestRevocations(t *testing.T) {
@@ -20,7 +21,7 @@ func TestRevocations(t *testing.T) {
 	if err := w.CreateProviderGroup(t.Context(), api.IdentityProviderGroup{Name: "sales", Groups: []string{"g"}}); err != nil {
 		t.Fatal(err)
 	}
-	legacy := newCertificate(t, time.Hour)
+	legacy := trusttest.Certificate(t, time.Hour)
 	if _, err := w.trust.Add(t.Context(), api.CertificatesPost{Type: "client", Certificate: text(legacy)}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func TestRevocations(t *testing.T) {
 		{"a group more", func() error { return update(api.IdentityPut{Groups: []string{"g", "other"}}) }, nil},
 		{"the provider's group stands for less", func() error { return w.ReplaceProviderGroup(t.Context(), "sales", []string{"other"}) }, []string{"oidc"}},
 		{"another certificate", func() error {
-			return update(api.IdentityPut{Groups: []string{"g", "other"}, TLSCertificate: text(newCertificate(t, time.Hour))})
+			return update(api.IdentityPut{Groups: []string{"g", "other"}, TLSCertificate: text(trusttest.Certificate(t, time.Hour))})
 		}, []string{"ann"}},
 		{"bob goes", func() error { return w.Delete(t.Context(), "tls", bob.ID) }, []string{"bob"}},
 		{"a certificate goes", func() error { return w.trust.Delete(t.Context(), trust.Fingerprint(legacy)) }, []string{"legacy"}},

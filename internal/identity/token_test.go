@@ -15,6 +15,7 @@ import (
 	"lxd/internal/errs"
 	"lxd/internal/identity"
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
 
 // sent is a token as clients send it.
@@ -46,7 +47,7 @@ func TestTokensLetOneClientIn(t *testing.T) {
 	var all sync.WaitGroup
 	var owner atomic.Value
 	for range 8 {
-		c := newCertificate(t, time.Hour)
+		c := trusttest.Certificate(t, time.Hour)
 		all.Go(func() {
 			location, err := w.Redeem(context.Background(), token, "10.0.0.9:1", c)
 			switch {
@@ -87,7 +88,7 @@ func TestTokensThatOpenNothing(t *testing.T) {
 	old, late := w.issue(t, "late")
 	w.expiry = ""
 	_, never := w.issue(t, "forever")
-	c, other := newCertificate(t, time.Hour), w.put(t, "other")
+	c, other := trusttest.Certificate(t, time.Hour), w.put(t, "other")
 	for what, token := range map[string]string{"withdrawn": withdrawn, "late": late, "nothing": "", "no token": "!!", "empty": sent(t, api.CertificateAddToken{}),
 		"a secret of nobody": sent(t, api.CertificateAddToken{Secret: "x"})} {
 		if _, err := w.Redeem(t.Context(), token, "10.0.0.9:1", c); !errs.Is(err, errs.Forbidden) {
@@ -100,7 +101,7 @@ func TestTokensThatOpenNothing(t *testing.T) {
 	if _, err := w.Redeem(t.Context(), never, "10.0.0.9:1", nil); !errs.Is(err, errs.Invalid) {
 		t.Error("no certificate", err)
 	}
-	if _, err := w.Redeem(t.Context(), never, "10.0.0.9:1", newCertificate(t, -time.Minute)); !errs.Is(err, errs.Forbidden) {
+	if _, err := w.Redeem(t.Context(), never, "10.0.0.9:1", trusttest.Certificate(t, -time.Minute)); !errs.Is(err, errs.Forbidden) {
 		t.Error("an expired certificate", err)
 	}
 	if err := w.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
@@ -130,10 +131,10 @@ func TestUpdate(t *testing.T) {
 		want errs.Kind
 	}{
 		"the certificate of another": {id, api.IdentityPut{TLSCertificate: text(other)}, errs.Conflict},
-		"one that has expired":       {id, api.IdentityPut{TLSCertificate: text(newCertificate(t, -time.Minute))}, errs.Forbidden},
+		"one that has expired":       {id, api.IdentityPut{TLSCertificate: text(trusttest.Certificate(t, -time.Minute))}, errs.Forbidden},
 		"none":                       {id, api.IdentityPut{TLSCertificate: "x"}, errs.Invalid},
 		"no such group":              {id, api.IdentityPut{Groups: []string{"no"}}, errs.NotFound},
-		"one that waits":             {pending.ID, api.IdentityPut{TLSCertificate: text(newCertificate(t, time.Hour))}, errs.Invalid},
+		"one that waits":             {pending.ID, api.IdentityPut{TLSCertificate: text(trusttest.Certificate(t, time.Hour))}, errs.Invalid},
 		"nobody":                     {"x", api.IdentityPut{}, errs.NotFound},
 	} {
 		if err := w.Update(t.Context(), "tls", x.id, x.put); !errs.Is(err, x.want) {
@@ -146,7 +147,7 @@ func TestUpdate(t *testing.T) {
 	if err := w.Update(t.Context(), "tls", pending.ID, api.IdentityPut{Groups: []string{"g"}}); err != nil {
 		t.Error("the groups of one that waits", err)
 	}
-	if _, err := w.TLSRecord("x", text(newCertificate(t, -time.Minute)), nil); !errs.Is(err, errs.Forbidden) {
+	if _, err := w.TLSRecord("x", text(trusttest.Certificate(t, -time.Minute)), nil); !errs.Is(err, errs.Forbidden) {
 		t.Error(err)
 	}
 }
@@ -154,7 +155,7 @@ func TestUpdate(t *testing.T) {
 func TestNamed(t *testing.T) {
 	w := newWorld(t)
 	f := trust.Fingerprint(w.put(t, "my laptop"))
-	legacy := newCertificate(t, time.Hour)
+	legacy := trusttest.Certificate(t, time.Hour)
 	if _, err := w.trust.Add(t.Context(), api.CertificatesPost{Type: "client", Name: "old", Certificate: text(legacy)}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,9 @@ package identity_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,6 +19,7 @@ import (
 	"lxd/internal/project"
 	"lxd/internal/store"
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
 
 // world is a service on an empty store.
@@ -68,27 +64,6 @@ func (w *world) heard() string {
 	return out
 }
 
-// newCertificate makes a client's certificate that is valid for so long.
-func newCertificate(t *testing.T, valid time.Duration) *x509.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<60))
-	now := time.Now()
-	c := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "me@here"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(valid)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed
-}
-
 func text(c *x509.Certificate) string { return base64.StdEncoding.EncodeToString(c.Raw) }
 
 // request is one that comes over a connection with that certificate.
@@ -121,7 +96,7 @@ func (w *world) group(t *testing.T, name string, ps ...api.Permission) {
 // put keeps an identity with a certificate of its own, which is returned.
 func (w *world) put(t *testing.T, name string, groups ...string) *x509.Certificate {
 	t.Helper()
-	c := newCertificate(t, time.Hour)
+	c := trusttest.Certificate(t, time.Hour)
 	if err := w.Put(t.Context(), record(c, name, groups...)); err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"lxd/internal/auth"
 	"lxd/internal/errs"
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
 
 // authority signs certificates of clients.
@@ -95,13 +96,13 @@ func TestAuthority(t *testing.T) {
 	}
 	w := newWorld(t)
 	enough := false
-	known, clerk, signed, revoked, unsigned := a.sign(t, 10), a.sign(t, 11), a.sign(t, 12), a.sign(t, 13), newCertificate(t, time.Hour)
+	known, clerk, signed, revoked, unsigned := a.sign(t, 10), a.sign(t, 11), a.sign(t, 12), a.sign(t, 13), trusttest.Certificate(t, time.Hour)
 	w.add(t, known, false)
 	w.add(t, clerk, true, "own")
 	w.add(t, revoked, false)
 	w.add(t, unsigned, false) // these two were trusted before there was an authority
 	w.Service = trust.New(trust.Deps{Store: w.store, Authority: loaded, TrustAuthority: func(context.Context) (bool, error) { return enough, nil }})
-	for name, c := range map[string]*x509.Certificate{"revoked": revoked, "not signed": newCertificate(t, time.Hour)} {
+	for name, c := range map[string]*x509.Certificate{"revoked": revoked, "not signed": trusttest.Certificate(t, time.Hour)} {
 		if _, err := w.Add(t.Context(), api.CertificatesPost{Type: "client", Certificate: text(c)}, nil); !errs.Is(err, errs.Forbidden) {
 			t.Errorf("%s: it was added: %v", name, err)
 		}

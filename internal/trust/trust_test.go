@@ -2,16 +2,11 @@ package trust_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -29,6 +24,7 @@ import (
 	"lxd/internal/project"
 	"lxd/internal/store"
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
 
 // world is a service on an empty store, with the projects default, own (which has everything of its own) and shared (nothing).
@@ -74,27 +70,6 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// newCertificate makes a client's certificate that is valid for so long.
-func newCertificate(t *testing.T, valid time.Duration) *x509.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<60))
-	now := time.Now()
-	c := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "me@here"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(valid)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed
-}
-
 func text(c *x509.Certificate) string { return base64.StdEncoding.EncodeToString(c.Raw) }
 
 func (w *world) add(t *testing.T, c *x509.Certificate, restricted bool, projects ...string) {
@@ -133,7 +108,7 @@ func (w *world) vouched(t *testing.T, c *x509.Certificate) auth.Identity {
 
 func TestAddAndFind(t *testing.T) {
 	w := newWorld(t)
-	c := newCertificate(t, time.Hour)
+	c := trusttest.Certificate(t, time.Hour)
 	f := trust.Fingerprint(c)
 	location, err := w.Add(t.Context(), api.CertificatesPost{Name: "laptop", Type: "client", Certificate: text(c)}, nil)
 	if err != nil || location != "/1.0/certificates/"+f {
@@ -151,7 +126,7 @@ func TestAddAndFind(t *testing.T) {
 		t.Error("the same again", err)
 	}
 	for range 20 { // two certificates are sure to begin alike
-		w.add(t, newCertificate(t, time.Hour), false)
+		w.add(t, trusttest.Certificate(t, time.Hour), false)
 	}
 	if _, err := w.Get(t.Context(), ""); !errs.Is(err, errs.Invalid) {
 		t.Error("no prefix", err)
@@ -169,7 +144,7 @@ func TestAddAndFind(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	w := newWorld(t)
-	good := text(newCertificate(t, time.Hour))
+	good := text(trusttest.Certificate(t, time.Hour))
 	for name, c := range map[string]struct {
 		post api.CertificatesPost
 		kind errs.Kind
@@ -177,7 +152,7 @@ func TestAddRefuses(t *testing.T) {
 		"nothing":            {api.CertificatesPost{Type: "client"}, errs.Invalid},
 		"no certificate":     {api.CertificatesPost{Type: "client", Certificate: "AAAA"}, errs.Invalid},
 		"no base64":          {api.CertificatesPost{Type: "client", Certificate: "!"}, errs.Invalid},
-		"expired":            {api.CertificatesPost{Type: "client", Certificate: text(newCertificate(t, -time.Minute))}, errs.Forbidden},
+		"expired":            {api.CertificatesPost{Type: "client", Certificate: text(trusttest.Certificate(t, -time.Minute))}, errs.Forbidden},
 		"type":               {api.CertificatesPost{Type: "server", Certificate: good}, errs.Invalid},
 		"no such project":    {api.CertificatesPost{Type: "client", Restricted: true, Projects: []string{"nosuch"}, Certificate: good}, errs.NotFound},
 		"projects for all":   {api.CertificatesPost{Type: "client", Projects: []string{"own"}, Certificate: good}, errs.Invalid},
@@ -196,7 +171,7 @@ func TestAddRefuses(t *testing.T) {
 
 func TestIdentify(t *testing.T) {
 	w := newWorld(t)
-	admin, old, meter, none := newCertificate(t, time.Hour), newCertificate(t, 2*time.Second), newCertificate(t, time.Hour), newCertificate(t, time.Hour)
+	admin, old, meter, none := trusttest.Certificate(t, time.Hour), trusttest.Certificate(t, 2*time.Second), trusttest.Certificate(t, time.Hour), trusttest.Certificate(t, time.Hour)
 	w.add(t, admin, false)
 	w.add(t, old, false)
 	if _, err := w.Add(t.Context(), api.CertificatesPost{Type: "metrics", Certificate: text(meter)}, nil); err != nil {
@@ -225,7 +200,7 @@ func TestIdentify(t *testing.T) {
 
 func TestRestrictedRights(t *testing.T) {
 	w := newWorld(t)
-	c := newCertificate(t, time.Hour)
+	c := trusttest.Certificate(t, time.Hour)
 	w.add(t, c, true, "own", "shared")
 	id := w.who(t, c)
 	if id.Admin || !id.Trusted() {
@@ -285,7 +260,7 @@ func (w *world) add2default(t *testing.T, fingerprint string) {
 
 func TestUpdate(t *testing.T) {
 	w := newWorld(t)
-	c, other := newCertificate(t, time.Hour), newCertificate(t, time.Hour)
+	c, other := trusttest.Certificate(t, time.Hour), trusttest.Certificate(t, time.Hour)
 	w.add(t, c, true, "own")
 	f := trust.Fingerprint(c)
 	now, err := w.Get(t.Context(), f)
@@ -324,7 +299,7 @@ func TestUpdate(t *testing.T) {
 
 func TestProjectsComeAndGo(t *testing.T) {
 	w := newWorld(t)
-	c := newCertificate(t, time.Hour)
+	c := trusttest.Certificate(t, time.Hour)
 	w.add(t, c, true, "own", "shared")
 	err := w.store.Update(t.Context(), func(tx store.Tx) error {
 		if err := w.ProjectRenamed(tx, "own", "mine"); err != nil {
@@ -386,7 +361,7 @@ func TestTokenLetsOneClientIn(t *testing.T) {
 	var in atomic.Int32
 	var all sync.WaitGroup
 	for range 8 {
-		c := newCertificate(t, time.Hour)
+		c := trusttest.Certificate(t, time.Hour)
 		all.Go(func() {
 			if _, err := w.Redeem(context.Background(), text, "10.0.0.9:1", trust.Showed{Certificate: c}); err == nil {
 				in.Add(1)
@@ -409,7 +384,7 @@ func TestTokenLetsOneClientIn(t *testing.T) {
 
 func TestTokensEnd(t *testing.T) {
 	w := newWorld(t)
-	c := newCertificate(t, time.Hour)
+	c := trusttest.Certificate(t, time.Hour)
 	revoked := w.issue(t, api.CertificatesPost{Name: "a", Type: "client"})
 	if err := revoked.Cancel(t.Context()); err != nil {
 		t.Fatal(err)
@@ -462,7 +437,7 @@ func TestWrongTokensAreCounted(t *testing.T) {
 	w := newWorld(t)
 	good := w.settle(t, w.issue(t, api.CertificatesPost{Name: "x", Type: "client"}))
 	bad := base64.StdEncoding.EncodeToString([]byte(`{"secret":"guess"}`))
-	c := trust.Showed{Certificate: newCertificate(t, time.Hour)}
+	c := trust.Showed{Certificate: trusttest.Certificate(t, time.Hour)}
 	for i, from := range []string{"10.0.0.9:1", "[fd00::1]:2"} {
 		for range 10 {
 			if _, err := w.Redeem(t.Context(), bad, from, c); !errs.Is(err, errs.Forbidden) {

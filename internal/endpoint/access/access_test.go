@@ -23,6 +23,7 @@ import (
 	"lxd/internal/rest"
 	"lxd/internal/store"
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
 
 // world is a server with the routes of this package alone; who asks is a TLS connection's certificate, or else who.
@@ -117,7 +118,7 @@ func into[T any](t *testing.T, a answer) (v T) {
 // foreign is the certificate of some client.
 func foreign(t *testing.T) *x509.Certificate {
 	t.Helper()
-	return newCertificate(t, time.Hour)
+	return trusttest.Certificate(t, time.Hour)
 }
 
 func text(c *x509.Certificate) string { return base64.StdEncoding.EncodeToString(c.Raw) }

@@ -1,15 +1,9 @@
 package access_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -18,27 +12,8 @@ import (
 	"lxd/internal/auth"
 	"lxd/internal/identity"
 	"lxd/internal/trust"
+	"lxd/internal/trust/trusttest"
 )
-
-func newCertificate(t *testing.T, valid time.Duration) *x509.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<60))
-	now := time.Now()
-	c := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "me@here"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(valid)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed
-}
 
 func TestTLSIdentities(t *testing.T) {
 	w := newWorld(t)
@@ -51,7 +26,7 @@ func TestTLSIdentities(t *testing.T) {
 	w.want(t, 400, "POST", list, `{"name": "x", "certificate": "AAAA"}`)
 	w.want(t, 400, "POST", list, `{"name": "x", "token": true, "certificate": "`+text(foreign(t))+`"}`)
 	w.want(t, 404, "POST", list, `{"name": "x", "token": true, "groups": ["nosuch"]}`)
-	w.want(t, 403, "POST", list, `{"name": "x", "certificate": "`+text(newCertificate(t, -time.Minute))+`"}`)
+	w.want(t, 403, "POST", list, `{"name": "x", "certificate": "`+text(trusttest.Certificate(t, -time.Minute))+`"}`)
 	f := trust.Fingerprint(c)
 	i := into[api.Identity](t, w.want(t, 200, "GET", list+"/"+f[:14], ""))
 	if i.Name != "laptop" || i.Type != "Client certificate" || i.Identifier != f || !strings.HasPrefix(i.TLSCertificate, "-----BEGIN") || i.AuthenticationMethod != "tls" {
