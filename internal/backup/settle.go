@@ -12,9 +12,6 @@ func (s *Service) Files() *shelf.Shelf { return s.d.Files }
 
 // Settle brings every complete backup to the folder of its project.
 func (s *Service) Settle(ctx context.Context) error {
-	if err := s.d.Files.Make(); err != nil {
-		return err
-	}
 	homes := map[string]string{}
 	err := s.d.Store.View(ctx, func(tx store.Tx) error {
 		clear(homes)
@@ -25,10 +22,8 @@ func (s *Service) Settle(ctx context.Context) error {
 		}
 		return nil
 	})
-	for file, proj := range homes {
-		if err == nil {
-			err = s.d.Files.Move(ctx, proj, file)
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	return s.d.Files.Keep(ctx, homes)
 }

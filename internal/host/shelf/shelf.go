@@ -195,6 +195,19 @@ func (s *Shelf) Put(ctx context.Context, from, owner, name string) error {
 	return syncFolder(dir)
 }
 
+// Keep makes the folders and brings every file of owners, which names whose each is, to the folder of its owner.
+func (s *Shelf) Keep(ctx context.Context, owners map[string]string) error {
+	if err := s.Make(); err != nil {
+		return err
+	}
+	for name, owner := range owners {
+		if err := s.Move(ctx, owner, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Move brings the file of that name to the folder of its owner. It is complete in one of the folders at every moment.
 func (s *Shelf) Move(ctx context.Context, owner, name string) error {
 	s.busy.Lock()

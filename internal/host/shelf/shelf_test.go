@@ -199,3 +199,23 @@ func TestSettled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestEveryFileIsBroughtToItsOwner(t *testing.T) {
+	base, own := filepath.Join(t.TempDir(), "base"), filepath.Join(t.TempDir(), "own")
+	s := shelf.New(base)
+	s.Set(map[string]string{"p": own})
+	owners := map[string]string{"a": "p", "b": "q", "gone": "p"}
+	if err := s.Keep(t.Context(), owners); err != nil { // makes the folders, and has nothing to move yet
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(base, "a"), "of p")
+	write(t, filepath.Join(own, "b"), "of q")
+	if err := s.Keep(t.Context(), owners); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{filepath.Join(own, "a"): "of p", filepath.Join(base, "b"): "of q"} {
+		if b, err := os.ReadFile(path); err != nil || string(b) != text {
+			t.Error(path, string(b), err)
+		}
+	}
+}
