@@ -65,6 +65,7 @@ func furnished(t *testing.T) (d *daemon, nobody, operator *x509.Certificate) {
 	d.must(t, "POST", "/1.0/auth/groups", object{"name": "there"})
 	d.must(t, "POST", "/1.0/auth/groups", object{"name": "operators", "permissions": []object{
 		{"entity_type": "project", "url": "/1.0/projects/mine", "entitlement": "operator"}}})
+	d.must(t, "POST", "/1.0/auth/groups", object{"name": "makers"})
 	d.must(t, "POST", "/1.0/auth/identity-provider-groups", object{"name": "there", "groups": []string{}})
 	d.must(t, "POST", "/1.0/auth/identities/bearer", object{"name": "there", "type": "Client token bearer", "groups": []string{}})
 	for name, c := range map[string]*x509.Certificate{"nobody": nobody, "operator": operator, "there": trusttest.Certificate(t, time.Hour)} {
@@ -166,14 +167,26 @@ func TestWhatIsHiddenLooksMissing(t *testing.T) {
 	}
 }
 
-// TestWhatIsHiddenCannotBeUsed names in bodies what the operator of another project may not see, and what does not exist.
+// making is the right to make things in a project and to change its instances. Whoever may view all networks of a project, as its
+// operators may, views those that the default project has for it, too; these rights do not tell of any.
+func making(name string) (all []object) {
+	for _, e := range []string{"can_create_instances", "can_view_instances", "can_edit_instances", "can_operate_instances", "can_create_images",
+		"can_create_storage_volumes", "can_create_profiles", "can_view_operations"} {
+		all = append(all, object{"entity_type": "project", "url": "/1.0/projects/" + name, "entitlement": e})
+	}
+	return all
+}
+
+// TestWhatIsHiddenCannotBeUsed names in bodies what one who makes things in another project may not see, and what does not exist.
 func TestWhatIsHiddenCannotBeUsed(t *testing.T) {
-	d, _, operator := furnished(t)
+	d, maker, _ := furnished(t)
+	d.must(t, "PATCH", "/1.0/auth/identities/tls/nobody", object{"groups": []string{"makers"}})
+	d.must(t, "PUT", "/1.0/auth/groups/makers", object{"permissions": making("mine")})
 	root := `"root": {"type": "disk", "path": "/", "pool": "pool"}`
 	for _, q := range []string{"own", "shared"} { // with and without profiles and images of its own
 		if q == "shared" {
 			d.must(t, "POST", "/1.0/projects", object{"name": "shared", "config": object{"features.profiles": "false", "features.images": "false", "features.storage.volumes": "false"}})
-			d.must(t, "PUT", "/1.0/auth/groups/operators", object{"permissions": []object{{"entity_type": "project", "url": "/1.0/projects/shared", "entitlement": "operator"}}})
+			d.must(t, "PUT", "/1.0/auth/groups/makers", object{"permissions": making("shared")})
 		}
 		in := map[string]string{"own": "?project=mine", "shared": "?project=shared"}[q]
 		d.must(t, "POST", "/1.0/instances"+in, object{"name": "own", "profiles": []string{}, "source": object{"type": "none"}, "devices": object{"root": object{"type": "disk", "path": "/", "pool": "pool"}}})
@@ -193,7 +206,7 @@ func TestWhatIsHiddenCannotBeUsed(t *testing.T) {
 			{"POST", "/1.0/images", `{"source": {"type": "instance", "name": "own"}, "profiles": ["NAME"]}`},
 			{"POST", "/1.0/profiles", `{"name": "y", "devices": {"eth0": {"type": "nic", "network": "NAME"}}}`},
 		} {
-			d.same(t, operator, c.method, c.path+in, c.body)
+			d.same(t, maker, c.method, c.path+in, c.body)
 		}
 		if q == "shared" { // all of this is the default project's
 			for _, body := range []string{
@@ -203,7 +216,7 @@ func TestWhatIsHiddenCannotBeUsed(t *testing.T) {
 				`{"name": "x", "source": {"type": "image", "alias": "NAME"}}`,
 				`{"name": "x", "source": {"type": "image", "fingerprint": "IMAGE"}}`,
 			} {
-				d.same(t, operator, "POST", "/1.0/instances"+in, body)
+				d.same(t, maker, "POST", "/1.0/instances"+in, body)
 			}
 		}
 	}
