@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -80,8 +81,11 @@ func Architectures() []string {
 	return []string{runtime.GOARCH}
 }
 
-// osRelease reads the name and version of the host's distribution; a host without the file has none.
-func osRelease() (name, version string) {
+// osRelease is the name and version of the host's distribution as of the first call: GET /1.0 is what clients ask most.
+var osRelease = sync.OnceValues(readOSRelease)
+
+// readOSRelease reads what osRelease keeps; a host without the file has none.
+func readOSRelease() (name, version string) {
 	f, err := os.Open("/etc/os-release")
 	if err != nil {
 		return "", ""
