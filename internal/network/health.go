@@ -11,29 +11,21 @@ import (
 
 	"lxd/api"
 	"lxd/internal/errs"
+	"lxd/internal/op"
 	"lxd/internal/store"
 	"lxd/internal/warning"
 )
-
-// lookAgain is how often networks are looked at while nobody asks for them.
-const lookAgain = time.Minute
 
 // entity is what warnings about the network are about.
 func (r Record) entity() warning.Entity { return warning.Entity{Project: r.Project, URL: URL(r.Name)} }
 
 // Tend looks at the networks once a minute until ctx ends: other programs change the host's firewall when they like.
 func (s *Service) Tend(ctx context.Context) {
-	for tick := time.NewTicker(lookAgain); ; {
-		select {
-		case <-ctx.Done():
-			tick.Stop()
-			return
-		case <-tick.C:
-			if err := s.Inspect(ctx); err != nil && ctx.Err() == nil {
-				slog.Warn("Could not look at the networks", "err", err)
-			}
+	op.EachMinute(ctx.Done(), func(time.Time) {
+		if err := s.Inspect(ctx); err != nil && ctx.Err() == nil {
+			slog.Warn("Could not look at the networks", "err", err)
 		}
-	}
+	})
 }
 
 // Inspect looks at every network, and raises or resolves a warning about it.

@@ -6,12 +6,10 @@ import (
 	"time"
 
 	"lxd/api"
+	"lxd/internal/op"
 	"lxd/internal/store"
 	"lxd/internal/warning"
 )
-
-// tryAgain is the time between two attempts to open a pool that could not be opened.
-const tryAgain = time.Minute
 
 // Warnings is where the administrator learns of problems.
 type Warnings interface {
@@ -39,15 +37,7 @@ func (s *Service) tell(ctx context.Context, r PoolRecord, why error) {
 
 // Tend tries once a minute to open the pools that could not be opened, until ctx ends.
 func (s *Service) Tend(ctx context.Context) {
-	for tick := time.NewTicker(tryAgain); ; {
-		select {
-		case <-ctx.Done():
-			tick.Stop()
-			return
-		case <-tick.C:
-			s.Retry(ctx)
-		}
-	}
+	op.EachMinute(ctx.Done(), func(time.Time) { s.Retry(ctx) })
 }
 
 // Retry tries to open the pools that could not be opened.
