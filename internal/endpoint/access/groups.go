@@ -36,19 +36,13 @@ func (groups) shown(c *rest.Call, g api.AuthGroup) api.AuthGroup {
 	}
 	who := map[string][]string{}
 	for method, ids := range g.Identities {
-		for _, id := range ids {
-			if c.Caller.May(auth.Object{Entity: "identity", URL: identity.URL(method, id)}, "can_view") {
-				who[method] = append(who[method], id)
-			}
+		url := func(id string) string { return identity.URL(method, id) }
+		if seen := seenBy(c, "identity", url, ids); len(seen) > 0 {
+			who[method] = seen
 		}
 	}
-	mapped := []string{}
-	for _, name := range g.IdentityProviderGroups {
-		if c.Caller.May(auth.Object{Entity: "identity_provider_group", URL: identity.ProviderGroupURL(name)}, "can_view") {
-			mapped = append(mapped, name)
-		}
-	}
-	g.Identities, g.IdentityProviderGroups = who, mapped
+	g.Identities = who
+	g.IdentityProviderGroups = seenBy(c, "identity_provider_group", identity.ProviderGroupURL, g.IdentityProviderGroups)
 	return g
 }
 
@@ -115,13 +109,7 @@ func (providerGroups) shown(c *rest.Call, g api.IdentityProviderGroup) api.Ident
 	if c.Caller.Admin {
 		return g
 	}
-	seen := []string{}
-	for _, name := range g.Groups {
-		if c.Caller.May(auth.Object{Entity: "group", URL: identity.GroupURL(name)}, "can_view") {
-			seen = append(seen, name)
-		}
-	}
-	g.Groups = seen
+	g.Groups = seenBy(c, "group", identity.GroupURL, g.Groups)
 	return g
 }
 
@@ -175,6 +163,17 @@ func (h providerGroups) save(ctx context.Context, c *rest.Call, next api.Identit
 
 func (h providerGroups) remove(ctx context.Context, c *rest.Call, _ rest.None) (none rest.None, err error) {
 	return none, h.svc.DeleteProviderGroup(ctx, h.name(c))
+}
+
+// seenBy are those of the names of entities of a type that the caller may view; url is where one of that name is.
+func seenBy(c *rest.Call, entity string, url func(name string) string, names []string) []string {
+	seen := []string{}
+	for _, name := range names {
+		if c.Caller.May(auth.Object{Entity: entity, URL: url(name)}, "can_view") {
+			seen = append(seen, name)
+		}
+	}
+	return seen
 }
 
 // absent tells of something that the caller may not learn of.
