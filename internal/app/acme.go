@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"lxd/api"
@@ -63,8 +62,5 @@ func (a *App) reportACME(ctx context.Context, failure error) {
 
 // tendACME sees to that certificate until the daemon ends.
 func (a *App) tendACME(ctx context.Context) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var wait sync.WaitGroup
-	wait.Go(func() { a.acme.Tend(ctx) })
-	a.onClose("certificates of the ACME service", func(context.Context) error { cancel(); wait.Wait(); return nil })
+	a.tend(ctx, "certificates of the ACME service", a.acme.Tend)
 }

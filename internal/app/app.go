@@ -131,6 +131,14 @@ func (a *App) onClose(what string, fn func(context.Context) error) {
 	a.closers = append(a.closers, closer{what, fn})
 }
 
+// tend runs fn until the daemon ends, which waits for it.
+func (a *App) tend(ctx context.Context, what string, fn func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wait sync.WaitGroup
+	wait.Go(func() { fn(ctx) })
+	a.onClose(what, func(context.Context) error { cancel(); wait.Wait(); return nil })
+}
+
 func (a *App) openDir(context.Context) (err error) {
 	if a.dir, err = openDirectory(a.o.Dir); err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"lxd/internal/auth"
@@ -38,10 +37,7 @@ func (a *App) openIssuer(d *domain) *oidc.Service {
 
 // tendSessions removes sessions that are over, until the daemon ends.
 func (a *App) tendSessions(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var wait sync.WaitGroup
-	wait.Go(func() { a.domain.issuer.Tend(ctx) })
-	a.onClose("sessions", func(context.Context) error { cancel(); wait.Wait(); return nil })
+	a.tend(ctx, "sessions", a.domain.issuer.Tend)
 	return nil
 }
 

@@ -3,10 +3,8 @@ package app
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"net/url"
 	"strings"
-	"sync"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -46,13 +44,6 @@ func proxies(get func(context.Context, string) (string, error)) source.Proxies {
 
 // tendImages keeps images up to date, and removes those that are not used, until the daemon ends.
 func (a *App) tendImages(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var wait sync.WaitGroup
-	tender := a.domain.images.Tender(a.ops)
-	wait.Go(func() {
-		tender.Run(ctx)
-		slog.Debug("Images are not tended any more")
-	})
-	a.onClose("images", func(context.Context) error { cancel(); wait.Wait(); return nil })
+	a.tend(ctx, "images", a.domain.images.Tender(a.ops).Run)
 	return nil
 }
